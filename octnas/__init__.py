@@ -1,0 +1,61 @@
+"""octnas finds where a convolutional network can drop an octave.
+
+Names are loaded on first use, so that `import octnas` and the cheap commands need no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from octnas._version import __version__
+
+if TYPE_CHECKING:
+    from octnas import errors, export, nn
+    from octnas.architecture import Architecture
+    from octnas.costs import cost
+    from octnas.engine import resume, search
+    from octnas.front import SearchResult
+    from octnas.nn import build
+    from octnas.space import SearchSpace, load_space
+
+__all__ = [
+    "Architecture",
+    "SearchResult",
+    "SearchSpace",
+    "__version__",
+    "build",
+    "cost",
+    "errors",
+    "export",
+    "load_space",
+    "nn",
+    "resume",
+    "search",
+]
+
+_HOMES = {
+    "Architecture": "octnas.architecture",
+    "SearchResult": "octnas.front",
+    "SearchSpace": "octnas.space",
+    "build": "octnas.nn",
+    "cost": "octnas.costs",
+    "load_space": "octnas.space",
+    "resume": "octnas.engine",
+    "search": "octnas.engine",
+}
+_SUBPACKAGES = ("errors", "export", "nn")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        value = getattr(importlib.import_module(_HOMES[name]), name)
+        globals()[name] = value
+        return value
+    if name in _SUBPACKAGES:
+        return importlib.import_module(f"octnas.{name}")
+    raise AttributeError(f"module 'octnas' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,282 @@
+"""The command line: parse, call, print. Nothing is decided here.
+
+Standard output carries the answer (with --json exactly one JSON document), standard error everything else.
+Exit codes: 0 done, 2 bad input found before anything was trained, 1 failed afterwards, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from octnas.errors import ArchitectureError, Interrupted, OctnasError, RunError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from octnas.front import SearchResult
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="octnas",
+    help="Finds where a convolutional network can drop an octave, under a compute budget.\n\n"
+    "GFLOPs are 10^9 multiply-adds, everywhere.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of a search, as `octnas list` shows it.")]
+Best = Annotated[bool, typer.Option("--best", help="The most accurate front member that is no yardstick.")]
+Trial = Annotated[str | None, typer.Option("--trial", metavar="ID", help="A trial of the search.")]
+Sampler = Literal["tpe", "nsga2", "random"]
+
+
+@app.command(epilog="Example: octnas search --budget-gflops 2.0 --max-minutes 15")
+def search(
+    budget_gflops: Annotated[
+        float, typer.Option(min=0.0, help="Compute limit: 10^9 multiply-adds of the target network.")
+    ],
+    space: Annotated[str, typer.Option(help="A space of the catalog, or a YAML file.")] = "imagenet-2d",
+    backbone: Annotated[
+        list[str] | None, typer.Option(help="Search these backbones of the space only (may be repeated).")
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Data set, or a folder of images by class. Default: the space's.")
+    ] = None,
+    trials: Annotated[int, typer.Option(min=1, help="Candidates to try; yardsticks come on top.")] = 24,
+    max_minutes: Annotated[
+        float | None, typer.Option(min=0.0, help="Stop after this many minutes of wall-clock.")
+    ] = None,
+    sampler: Annotated[Sampler, typer.Option(help="Who proposes.")] = "tpe",
+    cpus_per_trial: Annotated[int, typer.Option(min=1, help="Processor cores for a trial.")] = 1,
+    gpus_per_trial: Annotated[
+        float | None, typer.Option(min=0.0, help="GPUs for a trial. Default: a share of a GPU that is present.")
+    ] = None,
+    tracking_uri: Annotated[
+        str | None, typer.Option(help="MLflow store. Default: MLFLOW_TRACKING_URI or ./mlflow.db.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Name of this search. Default: made from space and time.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of proposals and trainings.")] = 0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Size up the space and the budget; train nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Search backbones and alphas per stage and layer under a compute budget."""
+    from octnas import engine
+
+    if dry_run:
+        report = engine.dry_run(space, budget_gflops=budget_gflops, backbones=backbone, data=data, trials=trials)
+        _emit(report, as_json, lambda: engine.dry_run_table(report))
+        if not report["reachable"]:
+            raise engine.unreachable(report, budget_gflops)
+        return
+    with engine.progress() as listener:
+        result = engine.search(
+            space,
+            budget_gflops=budget_gflops,
+            backbones=backbone,
+            data=data,
+            trials=trials,
+            max_minutes=max_minutes,
+            sampler=sampler,
+            cpus_per_trial=cpus_per_trial,
+            gpus_per_trial=gpus_per_trial,
+            tracking_uri=tracking_uri,
+            name=name,
+            seed=seed,
+            listener=listener,
+        )
+    _print_result(result, as_json)
+
+
+@app.command(epilog="Example: octnas resume NAME")
+def resume(name: Name, as_json: Json = False) -> None:
+    """Go on with a search that was interrupted or killed."""
+    from octnas import engine
+
+    with engine.progress() as listener:
+        result = engine.resume(name, listener=listener)
+    _print_result(result, as_json)
+
+
+@app.command("list", epilog="Example: octnas list")
+def list_searches(as_json: Json = False) -> None:
+    """List the searches under ./octnas-runs."""
+    from octnas.front.text import runs_table
+    from octnas.record import list_runs
+
+    runs = [summary.to_dict() for summary in list_runs()]
+    _emit({"searches": runs}, as_json, lambda: runs_table(runs))
+
+
+@app.command(epilog="Example: octnas delete NAME")
+def delete(name: Name, as_json: Json = False) -> None:
+    """Delete a search: its journal, checkpoints and trainings. Its runs in MLflow stay."""
+    from octnas.record import RunFolder
+
+    path = RunFolder.delete(name)
+    _emit({"deleted": name}, as_json, lambda: f"deleted {path}")
+
+
+@app.command(epilog="Example: octnas front NAME --html front.html")
+def front(
+    name: Name,
+    html: Annotated[Path | None, typer.Option(help="Also write the picture as one self-contained page.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show the front of a search beside the yardsticks."""
+    from octnas.front import SearchResult
+    from octnas.front.picture import write_html
+
+    result = SearchResult.from_run(name)
+    if html is not None:
+        try:
+            write_html(result, html)
+        except OSError as error:
+            raise RunError(f"cannot write {html}: {error.strerror}; name a file in a writable folder") from None
+    _print_result(result, as_json)
+
+
+@app.command(epilog="Example: octnas cost resnet50 --alpha 0.5 --verify")
+def cost(
+    arch: Annotated[str, typer.Argument(metavar="ARCH", help="A backbone, a JSON file, or NAME:ID.")],
+    alpha: Annotated[str | None, typer.Option(help="One alpha for the whole backbone, 0 to 1.")] = None,
+    downsample: Annotated[
+        Literal["strided", "pooled"] | None, typer.Option(help="What plain layers with stride 2 do.")
+    ] = None,
+    input_: Annotated[
+        str | None, typer.Option("--input", metavar="CxHxW", help="Input shape, for instance 3x224x224.")
+    ] = None,
+    classes: Annotated[int | None, typer.Option(min=1, help="Number of classes. Default 1000.")] = None,
+    verify: Annotated[bool, typer.Option("--verify", help="Also count the built network with thop and PyTorch.")] = False,
+    by_layer: Annotated[bool, typer.Option("--by-layer", help="Also show every layer.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Compute of an architecture: GFLOPs (10^9 multiply-adds), parameters, activation memory."""
+    from octnas.costs import cost as count_cost
+    from octnas.costs.report import cost_report, cost_table
+    from octnas.lookup import find_architecture
+
+    shape = None if input_ is None else _shape(input_)
+    found = find_architecture(
+        arch, alpha=alpha, downsample=downsample, input_size=None if shape is None else min(shape[1:])
+    )
+    shape = shape or found.input_shape
+    total = count_cost(found.architecture, input_shape=shape, num_classes=classes or found.num_classes)
+    report = cost_report(total, by_layer=by_layer, verify=verify)
+    _emit(report, as_json, lambda: cost_table(report))
+
+
+@app.command(epilog="Example: octnas spaces")
+def spaces(as_json: Json = False) -> None:
+    """List the search spaces: their backbones, size, smallest and largest cost."""
+    from octnas.space.catalog import catalog_report, catalog_table
+
+    report = catalog_report()
+    _emit({"spaces": report}, as_json, lambda: catalog_table(report))
+
+
+@app.command(epilog="Example: octnas train NAME --best --scale full")
+def train(
+    name: Name,
+    best: Best = False,
+    trial: Trial = None,
+    scale: Annotated[
+        Literal["proxy", "full", "target"] | None,
+        typer.Option(help="proxy: as searched; full: all data, four times as long; target: the real network."),
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs. Default: by scale.")] = None,
+    data: Annotated[str | None, typer.Option(help="Data set, or a folder of images by class.")] = None,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    tracking_uri: Annotated[str | None, typer.Option(help="MLflow store. Default: the search's.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Train a winner. The default scale is target where a GPU is present, else full."""
+    from octnas import engine
+
+    report = engine.train(
+        name, _choice(best, trial), scale=scale, epochs=epochs, data=data, seed=seed, tracking_uri=tracking_uri
+    )
+    _emit(report, as_json, lambda: engine.training_text(report))
+
+
+@app.command(epilog="Example: octnas export NAME --best --to my-model")
+def export(
+    name: Name,
+    to: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write.")],
+    best: Best = False,
+    trial: Trial = None,
+    tracking_uri: Annotated[str | None, typer.Option(help="MLflow store. Default: the search's.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Write a winner as ONNX, torch.export and safetensors, checked after reload."""
+    from octnas import engine
+
+    report = engine.export(name, _choice(best, trial), to=to, tracking_uri=tracking_uri)
+    _emit(report, as_json, lambda: engine.export_text(report))
+
+
+@app.callback(invoke_without_command=True)
+def _version(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        from octnas import __version__
+
+        sys.stdout.write(f"octnas {__version__}\n")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Entry point of the `octnas` command."""
+    try:
+        code = app(standalone_mode=False)
+    except OctnasError as error:
+        _complain(str(error))
+        code = error.exit_code
+    except typer.TyperException as error:
+        _complain(error.format_message())
+        code = error.exit_code
+    except typer.Abort:
+        code = 1
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _choice(best: bool, trial: str | None) -> str | None:
+    """The trial that --best or --trial names; None stands for the best."""
+    if best == (trial is not None):
+        raise RunError("exactly one of --best and --trial ID must be given: `octnas front NAME` lists the trials")
+    return trial
+
+
+def _shape(text: str) -> tuple[int, int, int]:
+    parts = text.lower().split("x")
+    if len(parts) != 3 or not all(part.isdigit() and int(part) > 0 for part in parts):
+        raise ArchitectureError(f"`--input` must be CxHxW in whole numbers, for instance 3x224x224, but got {text!r}")
+    return int(parts[0]), int(parts[1]), int(parts[2])
+
+
+def _print_result(result: SearchResult, as_json: bool) -> None:
+    from octnas.front.text import result_text
+
+    _emit(result.to_dict(), as_json, lambda: result_text(result))
+
+
+def _emit(document: dict[str, Any], as_json: bool, render: Any) -> None:
+    """Print the document as JSON, or what `render` makes of it."""
+    if as_json:
+        sys.stdout.write(json.dumps(document, allow_nan=False) + "\n")
+        return
+    from rich.console import Console
+
+    rendered: RenderableType = render()
+    Console(soft_wrap=isinstance(rendered, str)).print(rendered, markup=False, highlight=False)
+
+
+def _complain(message: str) -> None:
+    sys.stderr.write(f"octnas: {' '.join(message.split())}\n")

@@ -1,0 +1,95 @@
+"""Errors that a user can meet. Each message is one line: the law, the value, the remedy.
+
+The command line prints the message alone and exits with the error's `exit_code`: 2 where the input was at
+fault and nothing was trained, 1 where the work failed afterwards. A traceback from octnas is a defect.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import ClassVar
+
+__all__ = [
+    "ArchitectureError",
+    "BudgetError",
+    "DataError",
+    "ExportError",
+    "Interrupted",
+    "OctnasError",
+    "RunError",
+    "SearchFailedError",
+    "SpaceError",
+    "TrackingError",
+    "TrainingDivergedError",
+    "UnknownNameError",
+    "unknown_name",
+]
+
+
+class OctnasError(Exception):
+    """Any error that octnas raises for its user."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class ArchitectureError(OctnasError, ValueError):
+    """An architecture, or a description of one, that does not obey its backbone's layer table."""
+
+
+class BudgetError(OctnasError, ValueError):
+    """A compute budget that no member of the space can meet."""
+
+
+class DataError(OctnasError, ValueError):
+    """A data set that is missing, damaged or not laid out as documented."""
+
+
+class ExportError(OctnasError, RuntimeError):
+    """An exported file that does not reproduce its network."""
+
+    exit_code = 1
+
+
+class RunError(OctnasError, RuntimeError):
+    """A search under a name that is taken, unknown, in use, or on a folder that cannot be written."""
+
+
+class SearchFailedError(OctnasError, RuntimeError):
+    """A search that started and could not go on, for instance because every trial failed alike."""
+
+    exit_code = 1
+
+
+class SpaceError(OctnasError, ValueError):
+    """A search space that does not follow its schema."""
+
+
+class TrackingError(OctnasError, RuntimeError):
+    """A tracking server that cannot be reached."""
+
+
+class TrainingDivergedError(OctnasError, ArithmeticError):
+    """A training whose loss is no longer a finite number."""
+
+    exit_code = 1
+
+
+class UnknownNameError(OctnasError, ValueError):
+    """A name that no registry holds."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C during a search, after everything measured so far was written down."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
+    """The error for a key that a registry lacks: names the nearest known key and all of them."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return UnknownNameError(f"unknown {kind} {name!r}: {hint}known are {', '.join(names)}")

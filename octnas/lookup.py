@@ -1,0 +1,58 @@
+"""What ARCH means on the command line: a backbone, a file with an architecture's JSON, or NAME:ID."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from octnas import backbones
+from octnas.architecture import Alpha, Architecture, Downsample
+from octnas.errors import ArchitectureError, unknown_name
+from octnas.record import RunFolder
+from octnas.space import parse_space
+
+__all__ = ["Found", "find_architecture"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """An architecture and the input and classes that it is meant for (None: the backbone's usual ones)."""
+
+    architecture: Architecture
+    input_shape: tuple[int, int, int] | None = None
+    num_classes: int = 1000
+
+
+def find_architecture(
+    text: str, *, alpha: Alpha | None = None, downsample: Downsample | None = None, input_size: int | None = None
+) -> Found:
+    """The architecture that `text` names.
+
+    Args:
+        text: a backbone's name, the path of an architecture's JSON file, or NAME:ID of a search's trial.
+        alpha: one alpha for the whole backbone (default 0); only with a backbone's name.
+        downsample: what plain layers with stride 2 do (default "strided"); only with a backbone's name.
+        input_size: side in px of the input that decides which stages are too small to split.
+    """
+    if text in backbones.names():
+        architecture = Architecture.uniform(
+            text, alpha=0 if alpha is None else alpha, downsample=downsample or "strided", input_size=input_size
+        )
+        return Found(architecture=architecture)
+    if not (Path(text).is_file() or ":" in text):
+        known = [*backbones.names(), "FILE.json", "NAME:ID"]
+        raise unknown_name("architecture", text, known)
+    if alpha is not None or downsample is not None:
+        raise ArchitectureError(
+            f"--alpha and --downsample go with a backbone's name, but {text!r} is a whole architecture: leave them out"
+        )
+    if Path(text).is_file():
+        return Found(architecture=Architecture.from_json(Path(text).read_text(encoding="utf-8")))
+    name, _, trial_id = text.rpartition(":")
+    run = RunFolder.open(name)
+    target = parse_space(run.header.space_yaml).target
+    return Found(
+        architecture=run.record(trial_id).architecture,
+        input_shape=(target.channels, target.input_size, target.input_size),
+        num_classes=target.classes,
+    )

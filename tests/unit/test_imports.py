@@ -1,0 +1,107 @@
+"""Imports go one way, and heavy libraries stay behind their adapters."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import octnas
+
+ROOT = Path(octnas.__file__).parent
+
+ALLOWED: dict[str, set[str]] = {
+    "_version": set(),
+    "errors": set(),
+    "backbones": {"errors"},
+    "architecture": {"errors", "backbones"},
+    "data": {"errors"},
+    "record": {"errors", "backbones", "architecture", "_version"},
+    "nn": {"errors", "backbones", "architecture"},
+    "costs": {"errors", "backbones", "architecture", "nn"},
+    "space": {"errors", "backbones", "architecture", "costs"},
+    "front": {"errors", "backbones", "architecture", "record"},
+    "train": {"errors", "backbones", "architecture", "nn", "data", "record"},
+    "export": {"errors", "backbones", "architecture", "nn", "data", "record", "costs", "train", "_version"},
+    "lookup": {"errors", "backbones", "architecture", "record", "space"},
+}
+"""What each package may import from octnas; engine, cli and the package itself may import all."""
+
+FREE = {"engine", "cli", "__init__"}
+WITHOUT_TORCH = ["errors", "backbones", "architecture", "record", "space", "costs", "front", "lookup", "cli", "engine"]
+ADAPTERS = {
+    "ray": {"engine/ray_adapter.py"},
+    "optuna": {"engine/optuna_adapter.py"},
+    "mlflow": {"record/mlflow_adapter.py"},
+}
+
+
+def _modules() -> list[Path]:
+    return sorted(ROOT.rglob("*.py"))
+
+
+def _imported(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            assert node.level == 0, f"{path}: relative import"
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize("path", _modules(), ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_go_one_way(path: Path) -> None:
+    package = path.relative_to(ROOT).parts[0].removesuffix(".py")
+    if package in FREE:
+        return
+    mine = {name.split(".")[1] for name in _imported(path) if name.startswith("octnas.")} - {package}
+    assert mine <= ALLOWED[package]
+
+
+@pytest.mark.parametrize("library", ADAPTERS)
+def test_each_library_stands_behind_its_adapter(library: str) -> None:
+    users = {
+        str(path.relative_to(ROOT))
+        for path in _modules()
+        if any(name.split(".")[0] == library for name in _imported(path))
+    }
+    assert users <= ADAPTERS[library]
+
+
+@pytest.mark.parametrize("package", WITHOUT_TORCH)
+def test_no_torch_is_loaded_by(package: str) -> None:
+    code = f"import sys, octnas.{package}; print(sorted({{'torch', 'ray', 'optuna', 'mlflow'}} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_every_public_name_survives_the_import_of_every_module() -> None:
+    for module in pkgutil.walk_packages([str(ROOT)], "octnas."):
+        importlib.import_module(module.name)
+    for name in octnas.__all__:
+        value = getattr(octnas, name)
+        if name in {"build", "cost", "load_space", "resume", "search"}:
+            assert callable(value), f"octnas.{name} is hidden by a module"
+
+
+def test_every_module_declares_a_sorted_all() -> None:
+    for path in _modules():
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__":
+                names = ast.literal_eval(node.value)
+                assert names == sorted(names), path
+                break
+        else:
+            pytest.fail(f"{path} has no __all__")
+
+
+def test_files_stay_short() -> None:
+    long = {str(p): n for p in _modules() if (n := p.read_text(encoding="utf-8").count("\n")) > 400}
+    assert long == {}
