@@ -1,0 +1,37 @@
+"""One image file to pixels: short side to `size`, then the centre square."""
+
+from __future__ import annotations
+
+import struct
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+DAMAGED: Final = (OSError, ValueError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError)
+"""What Pillow raises for files that it cannot read (SyntaxError is its word for a broken PNG)."""
+
+
+def decode(path: str, *, size: int, channels: int) -> NDArray[np.uint8]:
+    """The image at `path`, uint8 (size, size, channels), upright by its EXIF orientation.
+
+    Bilinear (Pillow's, which antialiases), the short side to `size`, then the centre. 16-bit greys keep their
+    high byte; transparency is dropped. Raises one of DAMAGED.
+    """
+    mode = "L" if channels == 1 else "RGB"
+    with Image.open(path) as opened:
+        # JPEG can be decoded at 1/2, 1/4 or 1/8: as long as twice the wanted side remains, nothing is lost
+        opened.draft(mode, (2 * size, 2 * size))
+        image: Image.Image = opened
+        if image.mode.startswith("I"):
+            image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+        image = ImageOps.exif_transpose(image).convert(mode)
+    width, height = image.size
+    short = min(width, height)
+    if short != size:
+        width, height = (max(size, round(side * size / short)) for side in (width, height))
+        image = image.resize((width, height), Image.Resampling.BILINEAR)
+    left, top = (width - size) // 2, (height - size) // 2
+    pixels = np.asarray(image.crop((left, top, left + size, top + size)), np.uint8)
+    return pixels.reshape(size, size, channels)
