@@ -1,0 +1,10 @@
+"""Octave modules in torch and the networks that are built of them."""
+
+from __future__ import annotations
+
+from octnas.nn.build import OctaveNetwork, build
+from octnas.nn.maps import repartition
+from octnas.nn.norm import OctBatchNorm2d
+from octnas.nn.octconv import OctConv2d
+
+__all__ = ["OctBatchNorm2d", "OctConv2d", "OctaveNetwork", "build", "repartition"]
