@@ -91,15 +91,17 @@ def test_every_public_name_survives_the_import_of_every_module() -> None:
             assert callable(value), f"octnas.{name} is hidden by a module"
 
 
-def test_every_module_declares_a_sorted_all() -> None:
-    for path in _modules():
-        for node in ast.parse(path.read_text(encoding="utf-8")).body:
-            if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__":
-                names = ast.literal_eval(node.value)
-                assert names == sorted(names), path
-                break
-        else:
-            pytest.fail(f"{path} has no __all__")
+def test_every_module_declares_what_is_public() -> None:
+    # Ruff's RUF022 keeps the lists sorted.
+    without = [
+        path
+        for path in _modules()
+        if not any(
+            isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__"
+            for node in ast.parse(path.read_text(encoding="utf-8")).body
+        )
+    ]
+    assert without == []
 
 
 def test_files_stay_short() -> None:

@@ -1,0 +1,24 @@
+"""Search spaces: strict YAML in, architectures out; size, extremes, feasible sampling. No tensor library."""
+
+from __future__ import annotations
+
+from octnas.space.catalog import catalog, load_space
+from octnas.space.feasible import Feasible
+from octnas.space.members import Dimension, Members
+from octnas.space.schema import Definition, Granularity, Proxy, Rungs, Target
+from octnas.space.space import SearchSpace, parse_space
+
+__all__ = [
+    "Definition",
+    "Dimension",
+    "Feasible",
+    "Granularity",
+    "Members",
+    "Proxy",
+    "Rungs",
+    "SearchSpace",
+    "Target",
+    "catalog",
+    "load_space",
+    "parse_space",
+]
