@@ -1,0 +1,268 @@
+"""The model card: what an exported folder holds, what it reaches, and how to run it. Plain Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from octnas._version import __version__
+from octnas.architecture import Architecture
+from octnas.costs import Cost
+from octnas.export.verify import Verification
+
+__all__ = ["DataFacts", "Provenance", "model_card"]
+
+CARD_CLASSES = 20
+"""Class names that a card spells out; all of them are in classes.json."""
+
+UNIT = "(10^9 multiply-adds)"
+
+_TRAININGS = {
+    "proxy": "proxy training of the search: the narrow network on the search's share of the data, few steps",
+    "full": "full training of the proxy network: the narrow network on all training data",
+    "target": "training of the target network",
+}
+_FILES = {
+    "model.onnx": "ONNX graph with its weights, batch-norm folded, any batch size",
+    "model.pt2": "the same graph for `torch.export.load`",
+    "weights.safetensors": "the trained weights by torchvision's names, before folding; they fit any alphas",
+    "architecture.json": "the architecture: backbone and low channels of every searched convolution",
+    "classes.json": "class names, in the order of the logits",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataFacts:
+    """The images that the weights were trained and checked on."""
+
+    name: str
+    origin: str
+    licence: str
+    train: int
+    """Images that the set has for training."""
+    val: int
+    test: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """Where the weights are from. `gflops` are 10^9 multiply-adds of the target network."""
+
+    search: str
+    trial: str
+    space: str
+    training: str
+    """"proxy", "full" or "target"."""
+    epochs: int
+    seed: int
+    accuracy: float | None
+    """Of validation images, as the training recorded it, 0 to 1."""
+    test_accuracy: float | None
+    target: str
+    """The target network in words."""
+    target_digest: str
+    """Of the target's architecture; a proxy may be the same network."""
+    target_gflops: float
+    target_params: int
+    budget_gflops: float | None
+
+
+def model_card(
+    *,
+    architecture: Architecture,
+    cost: Cost,
+    input_shape: tuple[int, int, int],
+    classes: Sequence[str],
+    data: DataFacts | None,
+    provenance: Provenance,
+    verification: Verification,
+) -> str:
+    """The card's text. `cost` is of this network at `input_shape`."""
+    sections = [
+        _title(architecture, input_shape, len(classes), provenance),
+        _figures(cost, data, provenance, verification),
+        _input(input_shape, classes, data),
+        _code(input_shape, len(classes), data),
+        _files(),
+        _alphas(architecture),
+        _origin(data, provenance),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _title(
+    architecture: Architecture, input_shape: tuple[int, int, int], classes: int, provenance: Provenance
+) -> str:
+    channels, height, width = input_shape
+    low = sum(alpha > 0 for alpha in architecture.alphas)
+    same = architecture.digest == provenance.target_digest
+    kind = "the target network" if same else "a proxy, whose accuracy is not the target network's"
+    return (
+        f"# {architecture.backbone} with octave convolutions ({architecture.digest})\n\n"
+        f"An image classifier found by octnas: {architecture.backbone}, width {architecture.width}, "
+        f"{architecture.stem} stem, {architecture.downsample} downsampling, "
+        f"{channels} x {height} x {width} px in, {classes} classes out. {low} of its "
+        f"{len(architecture.alphas)} searched convolutions keep channels at half resolution. This is {kind}."
+    )
+
+
+def _figures(cost: Cost, data: DataFacts | None, provenance: Provenance, verification: Verification) -> str:
+    of = _TRAININGS[provenance.training]
+    rows = [
+        ("compute of this network", f"{cost.gflops:.4f} GFLOPs {UNIT} per image"),
+        ("parameters of this network", f"{cost.params:,}"),
+        ("compute of the target", f"{provenance.target_gflops:.3f} GFLOPs {UNIT}: {provenance.target}"),
+        ("parameters of the target", f"{provenance.target_params:,}"),
+        ("weights from", f"{of}; {provenance.epochs} epochs, seed {provenance.seed}"),
+        ("validation accuracy, as trained", _percent(provenance.accuracy)),
+    ]
+    images = f"{verification.images:,} {'images of random pixels' if data is None else 'validation images'}"
+    if verification.accuracy is not None:
+        rows += [
+            (f"accuracy of the network on {images}", _percent(verification.accuracy)),
+            ("the same after reloading the files", _percent(verification.accuracy_after_reload)),
+        ]
+    if provenance.test_accuracy is not None:
+        rows.append(("test accuracy (nothing was chosen by it)", _percent(provenance.test_accuracy)))
+    difference = f"{verification.max_abs_difference:.2g} (logits up to {verification.logit_scale:.3g})"
+    rows.append(("largest difference of a logit, files against network", f"{difference}, on {images}"))
+    return "## Figures\n\n" + _table(("figure", "value"), rows)
+
+
+def _input(input_shape: tuple[int, int, int], classes: Sequence[str], data: DataFacts | None) -> str:
+    channels, height, width = input_shape
+    colours = {1: "grey", 3: "RGB"}.get(channels, f"{channels} channels")
+    lines = [
+        "## Input and output",
+        "",
+        f"Input `images`: float32, (batch, {channels}, {height}, {width}), {colours}, **scaled to 0..1** "
+        f"(bytes divided by 255), resized to {height} x {width} px. Any batch size.",
+    ]
+    if data is not None:
+        lines.append(
+            "`model.onnx` and `model.pt2` normalise by themselves: don't do it again. They subtract "
+            f"{_numbers(data.mean)} and divide by {_numbers(data.std)}, by channel."
+        )
+    else:
+        lines.append("The pixels are not normalised.")
+    lines += ["", f"Output `logits`: float32, (batch, {len(classes)}), in the order of `classes.json`."]
+    if len(classes) <= CARD_CLASSES:
+        rows = [(str(i), _escaped(name)) for i, name in enumerate(classes)]
+        lines += ["", _table(("logit", "class"), rows)]
+    return "\n".join(lines)
+
+
+def _code(input_shape: tuple[int, int, int], classes: int, data: DataFacts | None) -> str:
+    channels, height, width = input_shape
+    shape = f"3, {channels}, {height}, {width}"
+    normalised = "images"
+    statistics = ""
+    if data is not None:
+        statistics = (
+            f"mean = torch.tensor({_numbers(data.mean)}).view(1, -1, 1, 1)\n"
+            f"std = torch.tensor({_numbers(data.std)}).view(1, -1, 1, 1)\n"
+        )
+        normalised = "(images - mean) / std"
+    return f"""\
+## Run it
+
+In this folder. With ONNX Runtime (`pip install onnxruntime`; no octnas, no torch):
+
+```python
+import json
+
+import numpy as np
+import onnxruntime
+
+classes = json.load(open("classes.json", encoding="utf-8"))
+session = onnxruntime.InferenceSession("model.onnx", providers=["CPUExecutionProvider"])
+images = np.random.rand({shape}).astype(np.float32)  # yours: scaled to 0..1
+(logits,) = session.run(None, {{"images": images}})
+print([classes[i] for i in logits.argmax(1)])
+```
+
+With torch (no octnas):
+
+```python
+import torch
+
+model = torch.export.load("model.pt2").module()
+logits = model(torch.rand({shape}))  # yours: scaled to 0..1
+print(logits.argmax(1))
+```
+
+With octnas, to train on or to run at another input size:
+
+```python
+from pathlib import Path
+
+import octnas
+import torch
+from safetensors.torch import load_file
+
+architecture = octnas.Architecture.from_json(Path("architecture.json").read_text(encoding="utf-8"))
+network = octnas.build(architecture, num_classes={classes}, in_channels={channels})
+network.load_state_dict(load_file("weights.safetensors"))
+fast = octnas.export.deploy(network)  # batch-norm folded; network.eval() gives the same logits
+{statistics}images = torch.rand({shape})  # yours: scaled to 0..1
+print(fast({normalised}).argmax(1))
+```"""
+
+
+def _files() -> str:
+    return "## Files\n\n" + _table(("file", "what"), [(f"`{name}`", what) for name, what in _FILES.items()])
+
+
+def _alphas(architecture: Architecture) -> str:
+    blocks: dict[str, list[str]] = {}
+    for slot, low, alpha in zip(
+        architecture.table().slots, architecture.low_channels, architecture.alphas, strict=True
+    ):
+        block, _, _ = slot.name.rpartition(".")
+        blocks.setdefault(block, []).append(f"{alpha:.4g} ({low}/{slot.channels})")
+    rows = [(f"`{block}`", ", ".join(cells)) for block, cells in blocks.items()]
+    return (
+        "## Alpha by layer\n\nThe share of each convolution's output channels at half resolution, (low/all), "
+        "in the order of the block's convolutions.\n\n" + _table(("block", "alpha"), rows)
+    )
+
+
+def _origin(data: DataFacts | None, provenance: Provenance) -> str:
+    lines = [
+        "## Where it is from",
+        "",
+        f"octnas {__version__}, search `{provenance.search}`, trial `{provenance.trial}`, space "
+        f"{_escaped(provenance.space)}.",
+    ]
+    if provenance.budget_gflops is not None:
+        lines.append(f"The search's budget was {provenance.budget_gflops:g} GFLOPs of the target.")
+    if data is not None:
+        lines += [
+            "",
+            f"Data: {_escaped(data.name)} ({_escaped(data.origin)}), {data.train:,} training, {data.val:,} "
+            f"validation and {data.test:,} test images. Licence: {_escaped(data.licence)}.",
+        ]
+    return "\n".join(lines)
+
+
+def _table(header: tuple[str, str], rows: Sequence[tuple[str, str]]) -> str:
+    lines = [header, ("---", "---"), *rows]
+    return "\n".join(f"| {left} | {right} |" for left, right in lines)
+
+
+def _escaped(text: str) -> str:
+    """One line that Markdown shows as it stands, inside a table as well."""
+    line = " ".join(text.split())
+    for character in "\\`*_[]<>|":
+        line = line.replace(character, f"\\{character}")
+    return line
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return "[" + ", ".join(f"{value:.6g}" for value in values) + "]"
+
+
+def _percent(share: float | None) -> str:
+    return "not measured" if share is None else f"{100 * share:.2f} %"

@@ -1,0 +1,313 @@
+"""A trained network as a folder of files that run without octnas.
+
+Convention of the exported graph: images (B, C, H, W) in float32 scaled to 0..1 go in, logits (B, classes)
+come out; normalisation by the data's mean and deviation is part of the graph, and B is free.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import io
+import json
+import logging
+import os
+import shutil
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from octnas.architecture import Architecture
+from octnas.costs import cost
+from octnas.data import ImageSet
+from octnas.errors import ArchitectureError, ExportError
+from octnas.export.card import DataFacts, Provenance, model_card
+from octnas.export.deploy import deploy
+from octnas.export.verify import Verification, verify
+from octnas.nn import OctaveNetwork
+
+__all__ = ["ExportReport", "check_target", "export_model"]
+
+FILES = {
+    "onnx": "model.onnx",
+    "pt2": "model.pt2",
+    "weights": "weights.safetensors",
+    "architecture": "architecture.json",
+    "card": "README.md",
+    "classes": "classes.json",
+}
+"""What a folder holds, by the keys of `export --json`."""
+
+OPSET = 20
+CHECK_MACS = 4 * 10**11
+"""Multiply-adds that one pass over the checked images may take, a minute on two cores: all images of a proxy,
+some hundreds of a network of 1 GFLOP."""
+CHECK_IMAGES = 100
+"""Fewest images to check on, whatever they take."""
+CHECK_BATCH = 50
+_NOISY = ("torch.onnx", "torch.export", "torch._dynamo", "torch.fx", "onnxscript", "onnx_ir", "onnx")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportReport:
+    """What was written and what the files reach; accuracies are shares (0 to 1) of `images` images."""
+
+    dir: Path
+    files: dict[str, Path]
+    accuracy: float | None
+    """Of the network, before the files were written."""
+    accuracy_after_reload: float | None
+    max_abs_difference: float
+    """Largest difference of a logit between files and network."""
+    images: int
+    training: str
+    """Which training the weights are from: "proxy", "full" or "target"."""
+    gflops: float
+    """10^9 multiply-adds of this network per image."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `export --json` prints."""
+        return {
+            "dir": str(self.dir),
+            "files": {key: str(path) for key, path in self.files.items()},
+            "accuracy": self.accuracy,
+            "accuracy_after_reload": self.accuracy_after_reload,
+            "max_abs_difference": self.max_abs_difference,
+            "images": self.images,
+            "training": self.training,
+            "gflops": self.gflops,
+        }
+
+
+def export_model(
+    network: OctaveNetwork,
+    *,
+    to: Path,
+    example_shape: tuple[int, int, int],
+    classes: Sequence[str],
+    data: ImageSet | None,
+    provenance: Provenance,
+) -> ExportReport:
+    """Write a network as ONNX, torch.export, safetensors, architecture and card; checked after reload.
+
+    Args:
+        network: read, not changed; exported in evaluation mode, float32, on the processor.
+        to: a folder that does not exist, is empty, or holds an earlier export, which is replaced. It appears
+            whole or not at all.
+        example_shape: (C, H, W) in px of the input; the batch size stays free.
+        classes: names, in the order of the logits.
+        data: images to check the files on, and the mean and deviation to normalise by. None: pixels are not
+            normalised and the check is on random ones.
+
+    Raises:
+        ExportError: the folder holds something else or cannot be written, or a file does not reproduce the
+            network.
+    """
+    target = check_target(to)
+    reference = _WithInput(copy.deepcopy(network).cpu().float(), data).eval()
+    deployed = _WithInput(deploy(network).cpu().float(), data).eval()
+    total = cost(network.architecture, input_shape=example_shape, num_classes=len(classes))
+    work = target.with_name(f".{target.name}.{os.getpid()}.part")
+    with _writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir()
+    try:
+        with _writing(target):
+            (work / FILES["architecture"]).write_text(network.architecture.to_json() + "\n", encoding="utf-8")
+            names = json.dumps(list(classes), ensure_ascii=False, indent=1)
+            (work / FILES["classes"]).write_text(names + "\n", encoding="utf-8")
+            _write_weights(network, work / FILES["weights"])
+            _write_graphs(deployed, example_shape, work)
+        verification = _verified(work, reference, example_shape, data, total.macs)
+        card = model_card(
+            architecture=network.architecture,
+            cost=total,
+            input_shape=example_shape,
+            classes=classes,
+            data=None if data is None else _facts(data),
+            provenance=provenance,
+            verification=verification,
+        )
+        with _writing(target):
+            (work / FILES["card"]).write_text(card, encoding="utf-8")
+            _put(work, target)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return ExportReport(
+        dir=to,
+        files={key: to / name for key, name in FILES.items()},
+        accuracy=verification.accuracy,
+        accuracy_after_reload=verification.accuracy_after_reload,
+        max_abs_difference=verification.max_abs_difference,
+        images=verification.images,
+        training=provenance.training,
+        gflops=total.gflops,
+    )
+
+
+def check_target(to: Path) -> Path:
+    """The real path of the folder to write, once it is certain that nothing but an earlier export is lost.
+
+    Raises:
+        ExportError: it is a file, or a folder with anything in it that is not of an export.
+    """
+    try:
+        target = to.resolve()
+        if not target.exists():
+            return target
+        held = {path.name for path in target.iterdir()}
+    except NotADirectoryError:
+        raise ExportError(f"an export goes into a folder, but {to} is a file: choose another --to") from None
+    except OSError as error:
+        raise ExportError(f"cannot read {to}: {error.strerror}; choose another --to") from None
+    if held and not (held <= set(FILES.values()) and _is_architecture(target / FILES["architecture"])):
+        strange = sorted(held - set(FILES.values())) or sorted(held)
+        raise ExportError(
+            f"an export replaces nothing but an earlier export, but {to} holds {strange[0]!r}: "
+            "choose another --to"
+        )
+    return target
+
+
+class _WithInput(nn.Module):
+    """A network behind the exported convention: images in 0..1, normalised inside."""
+
+    mean: Tensor
+    factor: Tensor
+
+    def __init__(self, network: nn.Module, data: ImageSet | None) -> None:
+        super().__init__()
+        self.network = network
+        self.normalises = data is not None
+        if data is not None:
+            self.register_buffer("mean", torch.tensor(data.mean).view(1, -1, 1, 1))
+            self.register_buffer("factor", 1 / torch.tensor(data.std).view(1, -1, 1, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.network((images - self.mean) * self.factor if self.normalises else images)
+        return logits
+
+
+def _write_weights(network: nn.Module, path: Path) -> None:
+    state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    save_file(state, path, metadata={"format": "pt"})
+    path.chmod(0o666 & ~_umask())  # it is written for the owner alone
+
+
+def _umask() -> int:
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
+
+
+def _write_graphs(deployed: nn.Module, shape: tuple[int, int, int], folder: Path) -> None:
+    # a batch of 2: the exporter takes a size of 1 for a constant
+    example = torch.zeros(2, *shape)
+    with _quiet():
+        program = torch.export.export(deployed, (example,), dynamic_shapes=({0: torch.export.Dim("batch")},))
+        for node in program.graph.nodes:
+            node.meta.pop("stack_trace", None)  # paths of this machine, and a quarter of the file
+        # through memory: on a full disk the writer of torch does not raise, it ends the process
+        buffer = io.BytesIO()
+        torch.export.save(program, buffer)
+        (folder / FILES["pt2"]).write_bytes(buffer.getbuffer())
+        torch.onnx.export(
+            program,
+            (),
+            folder / FILES["onnx"],
+            dynamo=True,
+            external_data=False,
+            input_names=["images"],
+            output_names=["logits"],
+            opset_version=OPSET,
+            verbose=False,
+        )
+
+
+def _verified(
+    folder: Path, reference: nn.Module, shape: tuple[int, int, int], data: ImageSet | None, macs: int
+) -> Verification:
+    limit = max(CHECK_IMAGES, CHECK_MACS // macs)
+    with _quiet():
+        return verify(folder / FILES["onnx"], folder / FILES["pt2"], reference, _batches(data, shape, limit))
+
+
+def _batches(
+    data: ImageSet | None, shape: tuple[int, int, int], limit: int
+) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """Images in 0..1 and labels, `limit` of them or fewer; the same ones every time."""
+    if data is None:
+        yield torch.rand(8, *shape, generator=torch.Generator().manual_seed(0)), None
+        return
+    split = data.val if len(data.val) <= limit else data.val.subset(limit, seed=0)
+    for images, labels in split.batches(CHECK_BATCH):
+        yield images.float() / 255, labels
+
+
+def _facts(data: ImageSet) -> DataFacts:
+    return DataFacts(
+        name=data.name,
+        origin=data.origin,
+        licence=data.licence,
+        train=len(data.train),
+        val=len(data.val),
+        test=0 if data.test is None else len(data.test),
+        mean=data.mean,
+        std=data.std,
+    )
+
+
+def _put(work: Path, target: Path) -> None:
+    """Rename the finished folder into place; an earlier export is gone only once the new one is there."""
+    if not target.exists():
+        work.rename(target)
+        return
+    old = target.with_name(f".{target.name}.{os.getpid()}.old")
+    target.rename(old)
+    try:
+        work.rename(target)
+    except OSError:
+        old.rename(target)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _is_architecture(path: Path) -> bool:
+    try:
+        Architecture.from_json(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, ArchitectureError):
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def _writing(target: Path) -> Iterator[None]:
+    """Turn what the writers raise on a full disk or an unwritable folder into one line."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or str(error).split("\n")[0]
+        raise ExportError(f"cannot write {target}: {reason}; free space or choose another --to") from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """No progress lines or warnings of the exporters, which are about their own insides."""
+    levels = {name: logging.getLogger(name).level for name in _NOISY}
+    try:
+        for name in _NOISY:
+            logging.getLogger(name).setLevel(logging.ERROR)
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)

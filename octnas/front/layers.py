@@ -1,0 +1,140 @@
+"""What both pictures draw: the trials sorted into layers, the lines, and the range worth showing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from octnas.front.describe import is_uniform
+from octnas.front.pareto import pareto_front
+from octnas.front.result import SearchResult
+from octnas.record import TrialRecord, TrialState
+
+__all__ = ["BACKBONE_COLOURS", "Layers", "backbone_colours", "sort_layers", "staircase"]
+
+BACKBONE_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F5539", "#6A4C93")
+"""Okabe and Ito's colours, told apart by colour-blind people too; the rest for spaces with many backbones."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Layers:
+    """The trials that have an accuracy, each in one group, sorted by GFLOPs, and the picture's range.
+
+    `front` and `dominated` are complete candidates, `early` those stopped, paused or running; yardsticks are
+    in `uniform`, `plain` (within the budget) or `over` (over the budget). `uniform_line` is the
+    non-dominated part of `uniform`. `low` to `high` is the range of accuracy that shows every complete trial,
+    `left` to `right` the GFLOPs of what fits, with a strip beyond the budget.
+    """
+
+    front: tuple[TrialRecord, ...]
+    dominated: tuple[TrialRecord, ...]
+    early: tuple[TrialRecord, ...]
+    uniform: tuple[TrialRecord, ...]
+    plain: tuple[TrialRecord, ...]
+    over: tuple[TrialRecord, ...]
+    front_line: tuple[TrialRecord, ...]
+    uniform_line: tuple[TrialRecord, ...]
+    low: float
+    high: float
+    left: float
+    right: float
+
+    @property
+    def below(self) -> int:
+        """How many early trials lie below `low`."""
+        return sum(self.is_below(record) for record in self.early)
+
+    def is_below(self, record: TrialRecord) -> bool:
+        """Whether a trial was stopped at an accuracy too low to be worth showing."""
+        return (record.accuracy or 0.0) < self.low
+
+    def is_beyond(self, record: TrialRecord) -> bool:
+        """Whether a yardstick costs so much more than the budget that it is drawn at the right edge."""
+        return record.gflops > self.right
+
+    def place(self, record: TrialRecord) -> tuple[float, float]:
+        """Where a trial is drawn, (gflops, accuracy): outliers at the edge of the picture."""
+        edge = self.right - 0.015 * (self.right - self.left)
+        return min(record.gflops, edge), max(record.accuracy or 0.0, self.low)
+
+    def relative(self, record: TrialRecord) -> tuple[float, float]:
+        """`place` in shares of the picture's width and height."""
+        x, y = self.place(record)
+        return (x - self.left) / (self.right - self.left), (y - self.low) / (self.high - self.low)
+
+    @property
+    def shown(self) -> tuple[TrialRecord, ...]:
+        """All trials of the picture."""
+        return (*self.front, *self.dominated, *self.early, *self.uniform, *self.plain, *self.over)
+
+    def named(self, result: SearchResult) -> list[TrialRecord]:
+        """The trials that a picture names: the best candidate, then the yardsticks by cost."""
+        yardsticks = sorted((*self.uniform, *self.plain, *self.over), key=lambda each: each.gflops)
+        return yardsticks if result.best is None else [result.best, *yardsticks]
+
+
+def sort_layers(result: SearchResult) -> Layers:
+    """Puts each trial that has an accuracy into its group."""
+    shown = sorted(
+        (each for each in result.trials if each.accuracy is not None), key=lambda each: each.gflops
+    )
+    on_front = {record.id for record in result.front}
+    candidates = [record for record in shown if record.yardstick is None]
+    complete = [record for record in candidates if record.state is TrialState.COMPLETE]
+    yardsticks = [record for record in shown if record.yardstick is not None]
+    inside = [record for record in yardsticks if record.within_budget]
+    uniform = tuple(record for record in inside if is_uniform(record))
+    low, high = _range([*complete, *yardsticks] or candidates)
+    left, right = _costs([record.gflops for record in shown if record.within_budget], result.budget_gflops)
+    return Layers(
+        front=tuple(record for record in complete if record.id in on_front),
+        dominated=tuple(record for record in complete if record.id not in on_front),
+        early=tuple(record for record in candidates if record.state is not TrialState.COMPLETE),
+        uniform=uniform,
+        plain=tuple(record for record in inside if not is_uniform(record)),
+        over=tuple(record for record in yardsticks if not record.within_budget),
+        front_line=tuple(result.front),
+        uniform_line=tuple(pareto_front(uniform, result.budget_gflops)),
+        low=low,
+        high=high,
+        left=left,
+        right=right,
+    )
+
+
+def staircase(line: Iterable[TrialRecord], end: float) -> tuple[list[float], list[float]]:
+    """What accuracy each cost up to `end` buys, as the corners of a staircase: (gflops, accuracies)."""
+    xs: list[float] = []
+    ys: list[float] = []
+    for record in line:
+        accuracy = record.accuracy or 0.0
+        if ys:
+            xs.append(record.gflops)
+            ys.append(ys[-1])
+        xs.append(record.gflops)
+        ys.append(accuracy)
+    if xs:
+        xs.append(max(end, xs[-1]))
+        ys.append(ys[-1])
+    return xs, ys
+
+
+def backbone_colours(result: SearchResult) -> dict[str, str]:
+    """A colour for each backbone of the search, the same in every picture of it."""
+    names = sorted(
+        {record.architecture.backbone for record in result.trials}, key=lambda name: (len(name), name)
+    )
+    return {name: BACKBONE_COLOURS[index % len(BACKBONE_COLOURS)] for index, name in enumerate(names)}
+
+
+def _range(records: Iterable[TrialRecord]) -> tuple[float, float]:
+    accuracies = [record.accuracy for record in records if record.accuracy is not None]
+    if not accuracies:
+        return 0.0, 1.0
+    margin = 0.12 * (max(accuracies) - min(accuracies)) or 0.01
+    return max(0.0, min(accuracies) - margin), min(1.0, max(accuracies) + margin)
+
+
+def _costs(costs: list[float], budget: float) -> tuple[float, float]:
+    span = budget - min([*costs, budget]) or 0.5 * budget
+    return max(0.0, budget - 1.06 * span), budget + 0.25 * span

@@ -1,0 +1,180 @@
+"""The front as a PNG, drawn by matplotlib without any display."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from octnas.front.describe import what_search
+from octnas.front.labels import place_labels
+from octnas.front.layers import Layers, backbone_colours, sort_layers, staircase
+from octnas.front.result import SearchResult
+from octnas.record import TrialRecord
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["png_bytes", "write_png"]
+
+_INK = "#1f2933"
+_MUTED = "#6b7785"
+_GRID = "#e4e8ec"
+
+
+def write_png(result: SearchResult, path: str | os.PathLike[str]) -> None:
+    """Writes `png_bytes` to a file.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    Path(path).write_bytes(png_bytes(result))
+
+
+def png_bytes(result: SearchResult) -> bytes:
+    """The picture, 1650 x 1050 px."""
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    style: Any = {
+        "font.family": "DejaVu Sans",
+        "font.size": 10,
+        "text.color": _INK,
+        "axes.labelcolor": _INK,
+        "text.usetex": False,
+        "text.parse_math": False,  # a name with dollar signs is a name
+    }
+    with rc_context(style):
+        figure = Figure(figsize=(11, 7), dpi=150, facecolor="white")
+        FigureCanvasAgg(figure)
+        axes = figure.add_axes((0.075, 0.19, 0.9, 0.68))
+        layers = sort_layers(result)
+        _frame(axes, result, layers)
+        _lines(axes, result, layers)
+        _points(axes, result, layers)
+        _labels(axes, result, layers)
+        _legend(figure, axes, result)
+        figure.text(0.075, 0.945, f"Accuracy against compute: {result.name}", fontsize=15, weight="bold")
+        below = f"; {layers.below} trials stopped below this range (triangles)" if layers.below else ""
+        subtitle = f"{what_search(result.header)}; hypervolume {result.hypervolume:.4f}{below}"
+        figure.text(0.075, 0.905, subtitle, fontsize=10, color=_MUTED)
+        content = io.BytesIO()
+        figure.savefig(content, format="png")
+    return content.getvalue()
+
+
+def _frame(axes: Axes, result: SearchResult, layers: Layers) -> None:
+    axes.set_xlim(layers.left, layers.right)
+    axes.set_ylim(100 * layers.low, 100 * layers.high)
+    axes.set_xlabel("GFLOPs of the target network (10$^9$ multiply-adds)", parse_math=True, fontsize=11)
+    axes.set_ylabel("accuracy of the proxy, % of validation images", fontsize=11)
+    axes.grid(color=_GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_color(_MUTED)
+    axes.tick_params(colors=_MUTED, labelcolor=_INK)
+    axes.axvspan(result.budget_gflops, layers.right, color="#f4f5f7", zorder=0)
+    axes.axvline(result.budget_gflops, color=_INK, linewidth=1.2, linestyle=(0, (2, 2)), zorder=1)
+    axes.annotate(
+        f"budget {result.budget_gflops:g}",
+        (result.budget_gflops, 0.04),
+        xycoords=("data", "axes fraction"),
+        xytext=(6, 0),
+        textcoords="offset points",
+        fontsize=9,
+    )
+
+
+def _lines(axes: Axes, result: SearchResult, layers: Layers) -> None:
+    for line, colour, width, dash in (
+        (layers.uniform_line, _MUTED, 1.5, (0, (5, 3))),
+        (layers.front_line, _INK, 2.0, "solid"),
+    ):
+        xs, ys = staircase(line, result.budget_gflops)
+        axes.plot(xs, [100 * y for y in ys], color=colour, linewidth=width, linestyle=dash, zorder=2)
+
+
+def _points(axes: Axes, result: SearchResult, layers: Layers) -> None:
+    colours = backbone_colours(result)
+
+    def draw(records: Sequence[TrialRecord], marker: str, size: float, *, hollow: bool, **more: Any) -> None:
+        tints = [colours[record.architecture.backbone] for record in records]
+        places = [layers.place(record) for record in records]
+        axes.scatter(
+            [x for x, _ in places],
+            [100 * y for _, y in places],
+            s=size,
+            marker=marker,
+            facecolors="white" if hollow else tints,
+            edgecolors=tints if hollow else "white",
+            **{"linewidths": 1.0, **more},
+        )
+
+    below = [record for record in layers.early if layers.is_below(record)]
+    inside = [record for record in layers.early if not layers.is_below(record)]
+    draw(below, "v", 26, hollow=True, alpha=0.5, zorder=3, clip_on=False)
+    draw(inside, "o", 26, hollow=True, alpha=0.5, zorder=3)
+    draw(layers.dominated, "o", 38, hollow=False, alpha=0.4, zorder=4)
+    draw(layers.uniform, "D", 62, hollow=False, zorder=6)
+    draw(layers.plain, "s", 66, hollow=False, zorder=6)
+    draw(layers.over, "X", 80, hollow=True, linewidths=1.5, zorder=6)
+    draw(layers.front, "o", 95, hollow=False, zorder=7)
+    if result.best is not None:
+        place = ([result.best.gflops], [100 * (result.best.accuracy or 0.0)])
+        axes.scatter(*place, s=260, facecolors="none", edgecolors=_INK, linewidths=1.5, zorder=8)
+
+
+def _labels(axes: Axes, result: SearchResult, layers: Layers) -> None:
+    from matplotlib import patheffects
+
+    halo = [patheffects.withStroke(linewidth=2.5, foreground="white")]
+    for label in place_labels(result, layers):
+        x, y = layers.relative(label.record)
+        axes.text(
+            x + label.dx,
+            y + label.dy,
+            label.text,
+            transform=axes.transAxes,
+            ha=label.anchor,
+            va="center",
+            fontsize=9,
+            weight="normal" if label.record.yardstick else "bold",
+            path_effects=halo,
+            zorder=9,
+        )
+
+
+def _legend(figure: Any, axes: Axes, result: SearchResult) -> None:
+    from matplotlib.lines import Line2D
+
+    def key(label: str, marker: str = "", *, hollow: bool = False, **more: Any) -> Line2D:
+        face = "white" if hollow else _MUTED
+        return Line2D([], [], marker=marker, label=label, markerfacecolor=face, **{"color": _MUTED, **more})
+
+    shapes = [
+        key("front", "o", markersize=9, color=_INK, linewidth=2),
+        key("dominated", "o", markersize=6, alpha=0.4, linestyle=""),
+        key("stopped early", "o", hollow=True, markersize=5, alpha=0.6, linestyle=""),
+        key("uniform alpha, pooled", "D", markersize=7, linestyle=(0, (3, 2))),
+        key("plain", "s", markersize=7, linestyle=""),
+        key("yardstick over budget", "X", hollow=True, markersize=8, linestyle=""),
+    ]
+    backbones = [
+        Line2D([], [], marker="o", linestyle="", markersize=8, color=colour, label=name)
+        for name, colour in backbone_colours(result).items()
+    ]
+    place = {
+        "loc": "upper left",
+        "frameon": False,
+        "fontsize": 9.5,
+        "handletextpad": 0.5,
+        "handlelength": 3.0,
+        "columnspacing": 1.4,
+    }
+    figure.legend(handles=shapes, ncols=6, bbox_to_anchor=(0.066, 0.105), **place)
+    figure.legend(handles=backbones, ncols=8, bbox_to_anchor=(0.066, 0.062), **place)

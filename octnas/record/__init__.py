@@ -1,0 +1,32 @@
+"""What is known of a search and its trials, and where it is kept. No tensor library is imported here."""
+
+from octnas.record.journal import Journal, replay
+from octnas.record.runs import (
+    JOURNAL_VERSION,
+    RunFolder,
+    RunSummary,
+    SearchHeader,
+    Yardstick,
+    default_name,
+    list_runs,
+    runs_home,
+)
+from octnas.record.tracking_values import FrontReport
+from octnas.record.trial import EpochScore, TrialRecord, TrialState
+
+__all__ = [
+    "JOURNAL_VERSION",
+    "EpochScore",
+    "FrontReport",
+    "Journal",
+    "RunFolder",
+    "RunSummary",
+    "SearchHeader",
+    "TrialRecord",
+    "TrialState",
+    "Yardstick",
+    "default_name",
+    "list_runs",
+    "replay",
+    "runs_home",
+]

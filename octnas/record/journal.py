@@ -1,0 +1,260 @@
+"""The journal: one file of JSON lines that is the truth of a search.
+
+Every append is flushed and synced before it returns, so a process killed at any instant loses at most the
+line that it was writing. Order is the order of the lines, never a clock's. Each line is an object with the
+key "event"; these are read here, all others are kept for whoever wrote them and skipped:
+
+- {"event": "search", "schema_version": 1, "header": {...}}: the first line (`octnas.record.runs`)
+- {"event": "trial", "trial": {...}}: a `TrialRecord` as it stood then; the last one of an id counts
+- {"event": "score", "id": "3", "score": {...}}: one `EpochScore` of a trial that is under way
+- {"event": "end", "state": "complete" | "interrupted" | "failed"} and {"event": "resume"}
+
+"time" (seconds since 1970) is added to each for people to read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import socket
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from octnas.errors import RunError
+from octnas.record.trial import EpochScore, TrialRecord
+
+__all__ = ["Journal", "replay"]
+
+Event = dict[str, Any]
+
+# A lock belongs to the open file, which a forked child shares: without this a data-loading child that
+# outlives a killed search would go on holding the search's name.
+_HELD: set[int] = set()
+
+
+def _drop_inherited_locks() -> None:
+    for descriptor in _HELD:
+        os.close(descriptor)
+    _HELD.clear()
+
+
+os.register_at_fork(after_in_child=_drop_inherited_locks)
+
+
+class Journal:
+    """The journal file at `path`, with its lock file beside it (`lock` in the same folder).
+
+    Reading needs no lock and changes nothing. A process that appends many lines takes the lock first with
+    `acquire`; a single `append` takes it for itself where it is free.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self._lock: int | None = None
+        self._file: int | None = None
+
+    # ---------------------------------------------------------------- reading
+    def read(self) -> list[Event]:
+        """All events. An unreadable last line was being written when the writer died: it is left out.
+
+        Raises:
+            RunError: the file cannot be read, or a line that is not the last is damaged.
+        """
+        return self._parse()[0]
+
+    def records(self) -> list[TrialRecord]:
+        """The latest state of each trial, in the order in which they started; see `replay`."""
+        return replay(self.read())
+
+    def _parse(self) -> tuple[list[Event], int]:
+        """The events, and how many bytes of the file hold them."""
+        try:
+            content = self.path.read_bytes()
+        except OSError as error:
+            raise RunError(f"cannot read {self.path}: {error.strerror}; permit reading it") from None
+        events: list[Event] = []
+        good = 0
+        lines = content.split(b"\n")
+        last = max((number for number, line in enumerate(lines) if line.strip()), default=-1)
+        for number, line in enumerate(lines):
+            if line.strip():
+                try:
+                    event = json.loads(line.decode())
+                except ValueError:  # also what a line that is not UTF-8 raises
+                    event = None
+                if not (isinstance(event, dict) and "event" in event):
+                    if number == last:
+                        break
+                    where = f"line {number + 1} of {self.path}"
+                    raise RunError(f"{where} is damaged; remove that line or `octnas delete` the run")
+                events.append(event)
+            good += len(line) + 1
+        return events, min(good, len(content))
+
+    # ---------------------------------------------------------------- lock
+    @property
+    def locked(self) -> bool:
+        """Whether this object holds the lock."""
+        return self._lock is not None
+
+    @property
+    def in_use(self) -> bool:
+        """Whether any process, this one too, holds the lock."""
+        try:
+            probe = os.open(self.path.with_name("lock"), os.O_RDONLY)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(probe, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(probe)
+        return False
+
+    def acquire(self) -> None:
+        """Takes the lock, so that this process alone writes.
+
+        Raises:
+            RunError: another process holds it, or the folder cannot be written.
+        """
+        if self._lock is not None:
+            return
+        path = self.path.with_name("lock")
+        try:
+            lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise _unwritable(path, error) from None
+        try:
+            _lock_soon(lock)
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+        except BlockingIOError:
+            holder = os.pread(lock, 200, 0).decode(errors="replace").strip() or "another process"
+            os.close(lock)
+            raise RunError(
+                f"{self.path.parent.name!r} is in use by {holder}; wait for it or choose another --name"
+            ) from None
+        except OSError as error:
+            os.close(lock)
+            raise _unwritable(path, error) from None
+        self._lock = lock
+        _HELD.add(lock)
+
+    def release(self) -> None:
+        """Gives the lock back and closes the file; harmless where neither is held."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+        if self._lock is not None:
+            _HELD.discard(self._lock)
+            os.close(self._lock)
+            self._lock = None
+
+    @contextlib.contextmanager
+    def exclusive(self) -> Iterator[Journal]:
+        """`acquire` on entry and `release` on exit, unless the lock was held already."""
+        held = self.locked
+        self.acquire()
+        try:
+            yield self
+        finally:
+            if not held:
+                self.release()
+
+    # ---------------------------------------------------------------- writing
+    def append(self, event: Mapping[str, Any]) -> None:
+        """Writes one event as a line and syncs it to the disk before returning.
+
+        Raises:
+            RunError: another process holds the lock, or the disk refuses (full, read-only).
+            ValueError: a number is NaN or infinite; nothing is written.
+        """
+        line = json.dumps({**event, "time": round(time.time(), 3)}, allow_nan=False, separators=(",", ":"))
+        with self.exclusive():
+            descriptor = self._open_for_append()
+            before = os.lseek(descriptor, 0, os.SEEK_END)
+            try:
+                _write_all(descriptor, line.encode() + b"\n")
+                os.fsync(descriptor)
+            except OSError as error:
+                # Half a line must not be there when the next append comes; truncating needs no space.
+                with contextlib.suppress(OSError):
+                    os.ftruncate(descriptor, before)
+                raise _unwritable(self.path, error) from None
+
+    def append_trial(self, record: TrialRecord) -> None:
+        """Writes a trial as it stands now."""
+        self.append({"event": "trial", "trial": record.to_dict()})
+
+    def append_score(self, trial_id: str, score: EpochScore) -> None:
+        """Writes one epoch's score of a trial; a non-finite number is a `ValueError`."""
+        self.append({"event": "score", "id": trial_id, "score": score.to_dict()})
+
+    def _open_for_append(self) -> int:
+        if self._file is None:
+            try:
+                good = self._parse()[1] if self.path.exists() else 0
+                descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+                os.ftruncate(descriptor, good)
+                if good and os.pread(descriptor, 1, good - 1) != b"\n":
+                    os.write(descriptor, b"\n")
+            except OSError as error:
+                raise _unwritable(self.path, error) from None
+            self._file = descriptor
+        return self._file
+
+
+def replay(events: Iterable[Event]) -> list[TrialRecord]:
+    """The latest state of each trial id, in the order of their first lines.
+
+    Scores that came after a trial's last line are added to it, so that a trial which was under way when the
+    driver died is running, with all its scores.
+    """
+    records: dict[str, TrialRecord] = {}
+    for event in events:
+        if event["event"] == "trial":
+            record = TrialRecord.from_dict(event["trial"])
+            known = records.get(record.id)
+            if known and not record.scores and known.scores:
+                record = _with_scores(record, known.scores)
+            records[record.id] = record
+        elif event["event"] == "score":
+            known = records.get(event["id"])
+            if known and not known.state.final:
+                records[known.id] = known.with_score(EpochScore.from_dict(event["score"]))
+    return list(records.values())
+
+
+def _with_scores(record: TrialRecord, scores: Iterable[EpochScore]) -> TrialRecord:
+    if record.state.final:
+        return TrialRecord.from_dict({**record.to_dict(), "scores": [score.to_dict() for score in scores]})
+    for score in scores:
+        record = record.with_score(score)
+    return record
+
+
+def _lock_soon(descriptor: int) -> None:
+    """Locks, trying for a tenth of a second: `in_use` of another process holds the file for an instant."""
+    for _ in range(5):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            time.sleep(0.02)
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _write_all(descriptor: int, content: bytes) -> None:
+    while content:
+        content = content[os.write(descriptor, content) :]
+
+
+def _unwritable(path: Path, error: OSError) -> RunError:
+    return RunError(
+        f"cannot write {path}: {error.strerror}; free space or permit writing there, or set OCTNAS_HOME"
+    )

@@ -1,0 +1,206 @@
+"""TrialRecord: what is known of one trial. Every started trial ends as one, with its state and its reason.
+
+Units: `gflops` are 10^9 multiply-adds of the target network, `params` its weights; accuracies are shares
+(0 to 1) of validation images and belong to the proxy; seconds are wall-clock. No record holds a NaN or an
+infinity: a trial that met one is FAILED, its accuracy is None and its reason says where.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from enum import StrEnum
+from typing import Any
+
+from octnas.architecture import Architecture
+
+__all__ = ["EpochScore", "TrialRecord", "TrialState"]
+
+
+class TrialState(StrEnum):
+    """Where a trial stands; the last three are final."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    COMPLETE = "complete"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+    @property
+    def final(self) -> bool:
+        """Whether the trial will never train again in its search."""
+        return self in (TrialState.COMPLETE, TrialState.STOPPED, TrialState.FAILED)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EpochScore:
+    """The scores after one epoch (or one evaluation) of a proxy training; `epoch` counts from 1.
+
+    `seconds` is the wall-clock of this epoch with its validation, `train_seconds` the part spent in training
+    steps. The numbers may be non-finite as they come from a trainer; `TrialRecord.with_score` sorts them out.
+    """
+
+    epoch: int
+    accuracy: float
+    loss: float
+    train_loss: float
+    seconds: float
+    train_seconds: float
+    images_per_second: float
+
+    @property
+    def non_finite(self) -> str | None:
+        """The name and value of the first number that is NaN or infinite, for instance "loss is nan"."""
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not math.isfinite(value):
+                return f"{field.name} is {value}"
+        return None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers, ready for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> EpochScore:
+        """The score that `to_dict` wrote; keys that this version does not know are ignored."""
+        return cls(
+            epoch=int(value["epoch"]),
+            accuracy=float(value["accuracy"]),
+            loss=float(value["loss"]),
+            train_loss=float(value["train_loss"]),
+            seconds=float(value["seconds"]),
+            train_seconds=float(value["train_seconds"]),
+            images_per_second=float(value["images_per_second"]),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrialRecord:
+    """One trial: an architecture, where its training stands and what it reached.
+
+    `yardstick` names a reference ("plain", "plain-pooled", "uniform-0.25"), None for a candidate.
+    `accuracy` and `loss` are of validation images with the search's `seed`, further seeds are in
+    `accuracy_seeds`. `epochs` counts scored epochs, `seconds` sums their wall-clock.
+    """
+
+    id: str
+    architecture: Architecture
+    state: TrialState
+    gflops: float
+    params: int
+    reason: str | None = None
+    accuracy: float | None = None
+    loss: float | None = None
+    epochs: int = 0
+    seconds: float = 0.0
+    yardstick: str | None = None
+    within_budget: bool = True
+    seed: int = 0
+    scores: tuple[EpochScore, ...] = ()
+    accuracy_seeds: tuple[float, ...] = ()
+    checkpoint: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("accuracy", "loss", "gflops", "seconds"):
+            number = getattr(self, name)
+            if number is not None and not math.isfinite(number):
+                raise ValueError(f"`{name}` of trial {self.id} must be finite or None, but got {number}")
+        for score in self.scores:
+            if score.non_finite:
+                raise ValueError(f"scores of trial {self.id} must be finite, but {score.non_finite}")
+        if not all(map(math.isfinite, self.accuracy_seeds)):
+            raise ValueError(f"`accuracy_seeds` of trial {self.id} must be finite: {self.accuracy_seeds}")
+        if self.state is TrialState.COMPLETE and self.accuracy is None:
+            raise ValueError(f"trial {self.id} is complete, so it must have an accuracy")
+        if self.state is TrialState.FAILED and not (self.reason and self.accuracy is None):
+            raise ValueError(f"trial {self.id} failed, so it must have a reason and no accuracy")
+
+    def with_score(self, score: EpochScore) -> TrialRecord:
+        """The record after one more epoch, or FAILED where a number of `score` is not finite.
+
+        A score of an epoch that is already there (a retry from a checkpoint) takes its place and drops what
+        was measured after it. `epochs` and `seconds` follow from the scores.
+        """
+        if score.non_finite:
+            return self.failed(f"{score.non_finite} in epoch {score.epoch}")
+        scores = (*(old for old in self.scores if old.epoch < score.epoch), score)
+        return replace(
+            self,
+            scores=scores,
+            accuracy=score.accuracy,
+            loss=score.loss,
+            epochs=score.epoch,
+            seconds=sum(each.seconds for each in scores),
+        )
+
+    def failed(self, reason: str) -> TrialRecord:
+        """The record as FAILED; its scores stay, its accuracy does not."""
+        line = " ".join(reason.split()) or "no reason given"
+        return replace(self, state=TrialState.FAILED, reason=line, accuracy=None, loss=None)
+
+    def with_state(self, state: TrialState, reason: str | None = None) -> TrialRecord:
+        """The record in another state; COMPLETE without any score becomes FAILED."""
+        if state is TrialState.FAILED:
+            return self.failed(reason or "no reason given")
+        if state is TrialState.COMPLETE and self.accuracy is None:
+            return self.failed("the training ended without a score")
+        return replace(self, state=state, reason=reason)
+
+    def summary(self) -> dict[str, Any]:
+        """What `search --json` and `front --json` print of a trial: JSON values only, keys documented."""
+        return {
+            "id": self.id,
+            "digest": self.architecture.digest,
+            "state": str(self.state),
+            "reason": self.reason,
+            "backbone": self.architecture.backbone,
+            "dims": int(self.architecture.dims),
+            "downsample": self.architecture.downsample,
+            "low_channels": list(self.architecture.low_channels),
+            "gflops": self.gflops,
+            "accuracy": self.accuracy,
+            "epochs": self.epochs,
+            "seconds": round(self.seconds, 3),
+            "yardstick": self.yardstick,
+            "params": self.params,
+            "loss": self.loss,
+            "within_budget": self.within_budget,
+            "seed": self.seed,
+            "accuracy_seeds": list(self.accuracy_seeds),
+            "alphas": [round(alpha, 4) for alpha in self.architecture.alphas],
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, as JSON values; `from_dict` reads it back to an equal record."""
+        return {
+            "id": self.id,
+            "architecture": json.loads(self.architecture.to_json()),
+            "state": str(self.state),
+            "reason": self.reason,
+            "gflops": self.gflops,
+            "params": self.params,
+            "accuracy": self.accuracy,
+            "loss": self.loss,
+            "epochs": self.epochs,
+            "seconds": self.seconds,
+            "yardstick": self.yardstick,
+            "within_budget": self.within_budget,
+            "seed": self.seed,
+            "scores": [score.to_dict() for score in self.scores],
+            "accuracy_seeds": list(self.accuracy_seeds),
+            "checkpoint": self.checkpoint,
+        }
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> TrialRecord:
+        """The record that `to_dict` wrote, by this or an older version; unknown keys are ignored."""
+        known = {field.name for field in fields(cls)}
+        kept = {key: item for key, item in value.items() if key in known}
+        kept["architecture"] = Architecture.from_json(json.dumps(value["architecture"]))
+        kept["state"] = TrialState(value["state"])
+        kept["scores"] = tuple(EpochScore.from_dict(score) for score in value.get("scores", ()))
+        kept["accuracy_seeds"] = tuple(value.get("accuracy_seeds", ()))
+        return cls(**kept)

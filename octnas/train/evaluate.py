@@ -1,0 +1,57 @@
+"""Accuracy and loss of a network on images that it was not trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from octnas.data import Split, normalise
+from octnas.train.speed import Mode
+
+__all__ = ["evaluate_network", "to_input"]
+
+
+def to_input(images: Tensor, *, mean: Sequence[float], std: Sequence[float], mode: Mode) -> Tensor:
+    """A batch of uint8 images (B, C, H, W) as a network's input: normalised float32 in the mode's layout.
+
+    The images must be on the mode's device.
+    """
+    return normalise(images, mean, std).contiguous(memory_format=mode.memory_format)
+
+
+def evaluate_network(
+    network: nn.Module,
+    split: Split,
+    *,
+    mean: Sequence[float],
+    std: Sequence[float],
+    mode: Mode,
+    batch_size: int = 250,
+) -> tuple[float, float]:
+    """Accuracy (0 to 1) and mean cross-entropy (nats an image) over all images of a split.
+
+    `mean` and `std` are those of the image set. The network is left in the mode (training or not) in which
+    it came.
+    """
+    was_training = network.training
+    network.eval()
+    correct = torch.zeros((), dtype=torch.int64, device=mode.device)
+    loss = torch.zeros((), dtype=torch.float64, device=mode.device)
+    seen = 0
+    try:
+        with torch.inference_mode():
+            for images, labels in split.batches(batch_size):
+                x = to_input(images.to(mode.device, non_blocking=True), mean=mean, std=std, mode=mode)
+                with mode.autocast():
+                    logits = network(x)
+                logits = logits.float()
+                labels = labels.to(mode.device, non_blocking=True)
+                correct += (logits.argmax(1) == labels).sum()
+                loss += functional.cross_entropy(logits, labels, reduction="sum")
+                seen += len(labels)
+    finally:
+        network.train(was_training)
+    return correct.item() / seen, loss.item() / seen

@@ -1,0 +1,280 @@
+"""One training of one architecture, in steps that can be stopped, saved and taken up again.
+
+Everything random is drawn from the seed and the step alone (initial weights, order of the images,
+augmentation), so that a seed repeats a training bit for bit on one machine, architectures with one seed see
+the same images in the same order, and a checkpoint needs no state of a random generator.
+"""
+
+from __future__ import annotations
+
+import pickle
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from octnas.architecture import Architecture
+from octnas.data import ImageSet, Split, augment
+from octnas.errors import OctnasError, RunError
+from octnas.nn import build
+from octnas.record import EpochScore
+from octnas.train.evaluate import evaluate_network, to_input
+from octnas.train.files import written_whole
+from octnas.train.schedule import learning_rate
+from octnas.train.settings import TrainSettings
+from octnas.train.speed import mode_of
+
+__all__ = ["ProxyTraining", "TrainingDiverged"]
+
+CHECK_EVERY = 50
+"""Steps between two looks at the losses: on a GPU each look waits for the device."""
+SUBSET_SEED = 0
+"""Of the subsets of training and validation images, the same for all trials of all seeds."""
+_ORDER, _AUGMENT = 1, 2
+
+
+class TrainingDiverged(OctnasError, ArithmeticError):
+    """A training whose loss became infinite or not a number."""
+
+
+class ProxyTraining:
+    """A training of `architecture` on `data` as `settings` say.
+
+    Attributes:
+        network: the network being trained, on the device that was chosen.
+        mode: device, number format and layout.
+        step: optimiser steps so far.
+        scores: one for each epoch so far.
+    """
+
+    def __init__(
+        self, architecture: Architecture, data: ImageSet, settings: TrainSettings, *, seed: int
+    ) -> None:
+        self.architecture = architecture
+        self.data = data
+        self.settings = settings
+        self.seed = seed
+        self.mode = mode_of(settings)
+        self._train = _subset(data.train, settings.train_images)
+        self._val = _subset(data.val, settings.val_images)
+        self._bounds = settings.step_bounds(len(self._train))
+        self._pass_steps = settings.steps_per_pass(len(self._train))
+        self._generator = torch.Generator()
+        self._pass = -1
+        self._permutation = np.empty(0, np.int64)
+        self.step = 0
+        self.scores: list[EpochScore] = []
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = build(architecture, num_classes=len(data.classes), in_channels=data.channels)
+        self.network: nn.Module = network.to(self.mode.device).to(memory_format=self.mode.memory_format)
+        self._optimizer = _optimizer(self.network, settings)
+
+    @property
+    def epoch(self) -> int:
+        """Scored epochs so far; `settings.scores` are a whole training."""
+        return len(self.scores)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the whole training is done."""
+        return self.epoch >= self.settings.scores
+
+    def run_epoch(self, full_validation: bool = False) -> EpochScore:
+        """Trains up to the next score and validates.
+
+        Args:
+            full_validation: score on all validation images instead of the settings' subset.
+
+        Raises:
+            TrainingDiverged: the training or validation loss is infinite or not a number.
+            RuntimeError: the training is finished.
+        """
+        if self.finished:
+            raise RuntimeError(f"a training of {self.settings.scores} epochs has no epoch {self.epoch + 1}")
+        begin = time.perf_counter()
+        first, last = self.step, self._bounds[self.epoch]
+        images, train_loss = self.train_steps(last - first)
+        trained = time.perf_counter()
+        accuracy, loss = self.validate(full=full_validation)
+        if not np.isfinite(loss):
+            raise TrainingDiverged(_diverged(f"validation loss is {loss}", last, self.settings))
+        end = time.perf_counter()
+        score = EpochScore(
+            epoch=self.epoch + 1,
+            accuracy=accuracy,
+            loss=loss,
+            train_loss=train_loss,
+            seconds=end - begin,
+            train_seconds=trained - begin,
+            images_per_second=images / (trained - begin),
+        )
+        self.scores.append(score)
+        return score
+
+    def validate(self, *, full: bool = True) -> tuple[float, float]:
+        """Accuracy (0 to 1) and mean cross-entropy on all validation images, or on the settings' subset."""
+        return evaluate_network(
+            self.network,
+            self.data.val if full else self._val,
+            mean=self.data.mean,
+            std=self.data.std,
+            mode=self.mode,
+            batch_size=self.settings.val_batch_size,
+        )
+
+    def train_steps(self, count: int) -> tuple[int, float]:
+        """Runs `count` steps, without a score; returns the images trained on and the mean loss of the steps.
+
+        Raises:
+            TrainingDiverged: the loss is infinite or not a number.
+        """
+        settings, network, optimizer, mode = self.settings, self.network, self._optimizer, self.mode
+        total = self._bounds[-1]
+        network.train()
+        unchecked: list[Tensor] = []
+        images, loss_sum, first, last = 0, 0.0, self.step, self.step + count
+        for inputs, labels in self._batches(first, last):
+            rate = learning_rate(self.step, total=total, peak=settings.learning_rate, warmup=settings.warmup)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            with mode.autocast():
+                logits = network(inputs)
+            loss = functional.cross_entropy(logits.float(), labels, label_smoothing=settings.label_smoothing)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            self.step += 1
+            images += len(labels)
+            unchecked.append(loss.detach())
+            if len(unchecked) == CHECK_EVERY or self.step == last:
+                values = torch.stack(unchecked).double().cpu()
+                bad = ~torch.isfinite(values)
+                if bool(bad.any()):
+                    index = int(bad.nonzero()[0])
+                    step = self.step - len(unchecked) + index + 1
+                    what = f"training loss is {values[index].item()}"
+                    raise TrainingDiverged(_diverged(what, step, settings))
+                loss_sum += float(values.sum())
+                unchecked.clear()
+        return images, loss_sum / count
+
+    def _batches(self, first: int, last: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Inputs and labels of the steps `first` to `last` - 1, on the device."""
+        device, data = self.mode.device, self.data
+        size = min(self.settings.batch_size, len(self._train))
+        order = np.concatenate([self._order(step, size) for step in range(first, last)])
+        for step, (images, labels) in enumerate(self._train.batches(size, order=order), start=first):
+            images = images.to(device, non_blocking=True)
+            if self.settings.augment:
+                self._generator.manual_seed(_entropy(self.seed, _AUGMENT, step))
+                images = augment(images, self._generator, flip=data.flip)
+            yield (
+                to_input(images, mean=data.mean, std=data.std, mode=self.mode),
+                labels.to(device, non_blocking=True),
+            )
+
+    def _order(self, step: int, size: int) -> NDArray[np.int64]:
+        """Indices of the images of one step: a share of a permutation that is new in every pass."""
+        number, place = divmod(step, self._pass_steps)
+        if self._pass != number:
+            rng = np.random.default_rng([self.seed, _ORDER, number])
+            self._permutation, self._pass = rng.permutation(len(self._train)), number
+        return self._permutation[place * size : (place + 1) * size]
+
+    def save(self, path: Path) -> None:
+        """Writes a checkpoint, whole or not at all; `torch.load(path, weights_only=True)` reads it.
+
+        Raises:
+            RunError: the file cannot be written.
+        """
+        state = {
+            "identity": self._identity(),
+            "scores": [score.to_dict() for score in self.scores],
+            "step": self.step,
+            "network": self.network.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+        }
+        with written_whole(Path(path)) as part:
+            torch.save(state, part)
+
+    def load(self, path: Path) -> None:
+        """Takes the training up where `save` left it; it then goes on bit for bit as if never interrupted.
+
+        Raises:
+            RunError: the file is missing or damaged, or is a checkpoint of another training.
+        """
+        state = _read(path, self.mode.device)
+        for key, mine in self._identity().items():
+            if state["identity"].get(key) != mine:
+                theirs = state["identity"].get(key)
+                raise RunError(
+                    f"a checkpoint must be of the same training, but {path} has {key}={theirs!r} "
+                    f"where {mine!r} is asked for: remove the file to begin anew"
+                )
+        self.network.load_state_dict(state["network"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self.scores = [EpochScore.from_dict(score) for score in state["scores"]]
+        self.step = state["step"]
+
+    def same_as(self, path: Path) -> bool:
+        """Whether `path` is a readable checkpoint of this very training."""
+        try:
+            return bool(_read(path, torch.device("cpu"))["identity"] == self._identity())
+        except RunError:
+            return False
+
+    def _identity(self) -> dict[str, str | int]:
+        """What must be equal for a checkpoint to belong to this training."""
+        return {
+            "architecture": self.architecture.to_json(),
+            "seed": self.seed,
+            "data": self.data.fingerprint,
+            "settings": repr(self.settings),
+        }
+
+
+def _read(path: Path, device: torch.device) -> dict[str, Any]:
+    try:
+        state: dict[str, Any] = torch.load(Path(path), map_location=device, weights_only=True)
+        missing = {"identity", "scores", "step", "network", "optimizer"} - state.keys()
+    except (OSError, RuntimeError, EOFError, AttributeError, pickle.UnpicklingError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise RunError(f"a checkpoint must be readable, but {path} is not: {reason}") from error
+    if missing:
+        raise RunError(f"a checkpoint must hold {', '.join(sorted(missing))}, but {path} does not")
+    return state
+
+
+def _subset(split: Split, count: int | None) -> Split:
+    return split if count is None or count >= len(split) else split.subset(count, SUBSET_SEED)
+
+
+def _optimizer(network: nn.Module, settings: TrainSettings) -> torch.optim.SGD:
+    decayed = [p for p in network.parameters() if p.ndim > 1]
+    plain = [p for p in network.parameters() if p.ndim <= 1]
+    return torch.optim.SGD(
+        [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": plain, "weight_decay": 0.0}],
+        lr=settings.learning_rate,
+        momentum=settings.momentum,
+        nesterov=settings.momentum > 0,
+        fused=True,
+    )
+
+
+def _entropy(*parts: int) -> int:
+    """A well-mixed seed of 64 bits from several small numbers."""
+    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0])
+
+
+def _diverged(what: str, step: int, settings: TrainSettings) -> str:
+    return (
+        f"losses must stay finite, but the {what} at step {step} "
+        f"(learning_rate={settings.learning_rate:g}): lower the learning rate"
+    )

@@ -1,0 +1,85 @@
+"""What the tests of exports share: a small network, images of noise, and where both went."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from octnas.data import ImageSet, MemorySplit
+from octnas.export import ExportReport, Provenance
+from octnas.nn import OctaveNetwork
+
+CLASSES = ("cat|dog", "大", "犬_*")
+SIDE = 32
+
+
+def lived_in(network: OctaveNetwork, seed: int = 0) -> OctaveNetwork:
+    """The network with batch-norm parameters and statistics as after some training."""
+    torch.manual_seed(seed)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.normal_(module.bias, std=0.3)
+            module.running_mean.normal_(std=0.3)
+            module.running_var.uniform_(0.5, 2.0)
+    return network.eval()
+
+
+def noise_images(channels: int = 1, side: int = SIDE, val: int = 57) -> ImageSet:
+    """Images of random blocks, whose mean and deviation are far from 0 and 1."""
+    rng = np.random.default_rng(0)
+
+    def split(count: int) -> MemorySplit:
+        blocks = rng.integers(100, 220, (count, side // 8, side // 8, channels), dtype=np.uint8)
+        pixels = blocks.repeat(8, axis=1).repeat(8, axis=2)
+        labels = np.arange(count, dtype=np.int64) % len(CLASSES)
+        return MemorySplit(images=pixels, labels=labels, size=side, channels=channels)
+
+    return ImageSet(
+        name="noise",
+        classes=CLASSES,
+        channels=channels,
+        size=side,
+        train=split(6),
+        val=split(val),
+        test=split(5),
+        fingerprint="0123456789ab",
+        licence="public domain",
+        origin="drawn by seed 0",
+        flip=False,
+        mean=(0.62,) * channels,
+        std=(0.14,) * channels,
+    )
+
+
+def some_provenance() -> Provenance:
+    return Provenance(
+        search="night-1",
+        trial="17",
+        space="small-2d",
+        training="full",
+        epochs=12,
+        seed=5,
+        accuracy=0.3125,
+        test_accuracy=0.2871,
+        target="resnet18, width 64, at 3 x 224 x 224 px, 1000 classes",
+        target_digest="c0ffee000000",
+        target_gflops=1.137,
+        target_params=11_689_512,
+        budget_gflops=1.5,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exported:
+    network: OctaveNetwork
+    data: ImageSet
+    report: ExportReport
+
+    @property
+    def dir(self) -> Path:
+        return self.report.dir

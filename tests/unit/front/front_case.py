@@ -1,0 +1,68 @@
+"""Small results for the tests of this folder."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from octnas.architecture import Architecture
+from octnas.front import SearchResult
+from octnas.record import EpochScore, SearchHeader, TrialRecord, TrialState
+
+
+def trial(
+    trial_id: str,
+    gflops: float,
+    accuracy: float | None,
+    *,
+    budget: float = 2.0,
+    state: TrialState = TrialState.COMPLETE,
+    backbone: str = "resnet18",
+    **changes: Any,
+) -> TrialRecord:
+    scores = ()
+    if accuracy is not None:
+        values = {"seconds": 2.0, "train_seconds": 1.5, "images_per_second": 800.0}
+        scores = (EpochScore(epoch=1, accuracy=accuracy, loss=1.0, train_loss=1.0, **values),)
+    return TrialRecord(
+        id=trial_id,
+        architecture=Architecture.uniform(backbone, alpha="0.25", downsample="pooled"),
+        state=state,
+        reason="loss is nan in epoch 1" if state is TrialState.FAILED else None,
+        gflops=gflops,
+        params=11_689_512,
+        accuracy=accuracy,
+        epochs=len(scores),
+        scores=scores,
+        within_budget=gflops <= budget,
+        **changes,
+    )
+
+
+def result(*records: TrialRecord, budget: float = 2.0, name: str = "first", **changes: Any) -> SearchResult:
+    header = SearchHeader(
+        name=name,
+        space="imagenet-2d",
+        space_yaml="",
+        budget_gflops=budget,
+        trials=len(records),
+        seed=0,
+        data="glyphs",
+        **changes,
+    )
+    return SearchResult(header=header, records=records)
+
+
+def whole() -> SearchResult:
+    """A search with a member of every kind."""
+    return result(
+        trial("0", 1.4, 0.90, yardstick="uniform-0.25"),
+        trial("1", 1.9, 0.91, yardstick="uniform-0.75", backbone="resnet34"),
+        trial("2", 4.0, 0.95, yardstick="plain-pooled", backbone="resnet50"),
+        trial("3", 1.8, 0.905, yardstick="plain"),
+        trial("4", 1.2, 0.89),
+        trial("5", 1.7, 0.93, backbone="resnet34"),
+        trial("6", 1.75, 0.92),
+        trial("7", 1.0, 0.50, state=TrialState.STOPPED),
+        trial("8", 1.1, None, state=TrialState.FAILED),
+        trial("9", 1.3, 0.88, state=TrialState.RUNNING),
+    )

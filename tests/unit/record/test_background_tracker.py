@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import threading
+
+from record_case import complete, header, running, score
+
+from octnas.errors import TrackingError
+from octnas.record import FrontReport, SearchHeader, TrialRecord
+from octnas.record.background import BackgroundTracker
+
+REPORT = FrontReport(note="n", hypervolume=0.4, front_size=1, finished=2, files={})
+
+
+class Store:
+    """A tracker that keeps what it is told, waits while `gate` is closed, and fails while `broken`."""
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.gate.set()
+        self.broken = False
+        self.refused: set[str] = set()
+        self.calls: list[object] = []
+
+    def _take(self, call: object) -> None:
+        assert self.gate.wait(30)
+        if self.broken:
+            raise TrackingError("the server is away")
+        self.calls.append(call)
+
+    def start_search(self, header: SearchHeader) -> str:
+        self._take(f"start {header.name}")
+        return "run"
+
+    def log_trial(self, record: TrialRecord) -> None:
+        if record.id in self.refused:
+            raise TrackingError("no such record")
+        self._take(record)
+
+    def log_front(self, report: FrontReport) -> None:
+        self._take(report)
+
+    def finish(self, state: str) -> None:
+        self._take(f"finish {state}")
+
+
+def _background(store: Store, warnings: list[str], retry_seconds: float = 30.0) -> BackgroundTracker:
+    return BackgroundTracker(store, header(), warn=warnings.append, retry_seconds=retry_seconds)  # type: ignore[arg-type]
+
+
+def test_everything_arrives_in_order() -> None:
+    store, warnings = Store(), []
+    tracker = _background(store, warnings)
+    tracker.log_trial(complete("1"))
+    assert tracker.flush(30)
+    tracker.log_front(REPORT)
+    assert tracker.close("complete")
+    assert store.calls == ["start first", complete("1"), REPORT, "finish complete"]
+    assert warnings == []
+
+
+def test_a_slow_store_delays_nobody_and_gets_only_the_latest_record() -> None:
+    store, warnings = Store(), []
+    store.gate.clear()
+    tracker = _background(store, warnings)
+    record = running("1")
+    for epoch in range(1, 50):
+        record = record.with_score(score(epoch, epoch / 100))
+        tracker.log_trial(record)
+    tracker.log_trial(complete("2"))
+    assert tracker.unsent == ("1", "2")
+    assert not tracker.flush(0.05)
+    store.gate.set()
+    assert tracker.close("complete")
+    assert store.calls == ["start first", record, complete("2"), "finish complete"]
+
+
+def test_a_failing_store_is_one_warning_and_nothing_is_lost() -> None:
+    store, warnings = Store(), []
+    store.broken = True
+    tracker = _background(store, warnings, retry_seconds=0.01)
+    tracker.log_trial(complete("1"))
+    tracker.log_trial(complete("2"))
+    assert not tracker.flush(0.3)
+    assert warnings == ["tracking is behind, the search goes on and its journal is whole: the server is away"]
+    assert tracker.unsent == ("1", "2")
+    store.broken = False
+    assert tracker.flush(30)
+    assert store.calls == ["start first", complete("1"), complete("2")]
+    assert tracker.close("interrupted")
+    assert store.calls[-1] == "finish interrupted"
+    assert len(warnings) == 1
+
+
+def test_a_record_that_is_refused_does_not_hold_up_the_others() -> None:
+    store, warnings = Store(), []
+    store.refused = {"1"}
+    tracker = _background(store, warnings)
+    tracker.sync([complete("1"), complete("2"), complete("3")])
+    assert not tracker.close("complete", timeout=30)
+    assert [call for call in store.calls if not isinstance(call, str)] == [complete("2"), complete("3")]
+    assert tracker.unsent == ("1",)
+    assert warnings == ["tracking is behind, the search goes on and its journal is whole: no such record"]
+
+
+def test_a_store_that_fails_to_the_end_ends_with_what_was_not_sent() -> None:
+    store, warnings = Store(), []
+    store.broken = True
+    tracker = _background(store, warnings)
+    tracker.sync([complete("1"), complete("2")])
+    assert not tracker.close("complete", timeout=30)
+    assert tracker.unsent == ("1", "2")
+    assert len(warnings) == 1

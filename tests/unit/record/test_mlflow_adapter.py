@@ -1,0 +1,210 @@
+"""Against a real SQLite store: making one takes several seconds, so the file shares one for all its tests."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from record_case import complete, header, running, score
+
+from octnas.errors import TrackingError
+from octnas.record import FrontReport, TrialState
+from octnas.record.mlflow_adapter import Tracker
+
+REPORT = FrontReport(
+    note="**Best: trial 1**.",
+    hypervolume=0.41,
+    front_size=2,
+    finished=3,
+    files={"front.csv": "id,gflops\n1,1.137\n", "front.html": "<p>é</p>", "front.png": b"\x89PNG"},
+)
+
+
+@pytest.fixture(scope="module")
+def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return f"sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db"
+
+
+@pytest.fixture(scope="module")
+def client(uri: str) -> Iterator[Any]:
+    from mlflow.tracking import MlflowClient
+
+    Tracker(uri).start_search(header("warm-up"))
+    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def _runs(client: Any, name: str, kind: str) -> list[Any]:
+    experiment = client.get_experiment_by_name("octnas")
+    found = client.search_runs([experiment.experiment_id], f"tags.`octnas.search` = '{name}'")
+    return [run for run in found if run.data.tags["octnas.kind"] == kind]
+
+
+def test_a_search_is_one_run_with_its_params_tags_and_space(client: Any, uri: str) -> None:
+    tracker = Tracker(uri)
+    run_id = tracker.start_search(header("one"))
+    (run,) = _runs(client, "one", "search")
+    assert run.info.run_id == run_id
+    assert run.info.status == "RUNNING"
+    assert run.data.params["budget_gflops"] == "2.0"
+    assert run.data.params["space"] == "imagenet-2d"
+    assert run.data.params["seed"] == "3"
+    assert run.data.tags["octnas.data_fingerprint"] == "0123abcd"
+    assert run.data.tags["octnas.version.octnas"] == "0.1.0"
+    assert Path(client.download_artifacts(run_id, "space.yaml")).read_text() == "name: imagenet-2d\n"
+    artifacts = Path(run.info.artifact_uri.removeprefix("file://"))
+    assert artifacts.is_relative_to(Path(uri.removeprefix("sqlite:///")).parent / "mlruns")
+    assert f"/runs/{run_id}?workflowType=machine_learning" in tracker.link()
+
+
+def test_a_trial_is_one_child_with_its_curve_whatever_is_repeated(client: Any, uri: str) -> None:
+    tracker = Tracker(uri)
+    parent = tracker.start_search(header("two"))
+    record = running("5")
+    tracker.log_trial(record)
+    record = record.with_score(score(1, 0.4))
+    tracker.log_trial(record)
+    tracker.finish("interrupted")
+    (run,) = _runs(client, "two", "trial")
+    assert run.info.status == "KILLED"
+
+    resumed = Tracker(uri)
+    assert resumed.start_search(header("two")) == parent
+    record = record.with_score(score(2, 0.6, loss=0.9))
+    resumed.log_trial(record)
+    (run,) = _runs(client, "two", "trial")
+    assert run.info.status == "RUNNING"
+    final = record.with_state(TrialState.COMPLETE)
+    resumed.log_trial(final)
+    resumed.log_trial(final)
+    again = Tracker(uri)
+    again.start_search(header("two"))
+    again.log_trial(final)
+    again.finish("complete")
+
+    (run,) = _runs(client, "two", "trial")
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["mlflow.parentRunId"] == parent
+    assert run.data.tags["octnas.trial_id"] == "5"
+    assert run.data.tags["octnas.state"] == "complete"
+    curve = client.get_metric_history(run.info.run_id, "accuracy")
+    assert [(point.step, point.value) for point in curve] == [(1, 0.4), (2, 0.6)]
+    assert [point.value for point in client.get_metric_history(run.info.run_id, "loss")] == [1.0, 0.9]
+    assert run.data.metrics["gflops"] == 1.137
+    assert run.data.metrics["params"] == 11_689_512
+    assert run.data.metrics["seconds"] == 4.0
+    assert run.info.end_time - run.info.start_time == 4000
+    assert run.data.params["backbone"] == "resnet18"
+    assert run.data.params["alphas"] == "0.5 0.5 0.5 0.5 | 0.5 0.5 0.5 0.5 | 0.5 0.5 0.5 0.5 | 0 0 0 0"
+    assert (run.data.params["alpha.stage1"], run.data.params["alpha.stage4"]) == ("0.5", "0")
+    written = Path(client.download_artifacts(run.info.run_id, "architecture.json")).read_text()
+    assert json.loads(written) == json.loads(record.architecture.to_json())
+    (search,) = _runs(client, "two", "search")
+    assert search.info.status == "FINISHED"
+
+
+def test_every_end_has_its_status(client: Any, uri: str) -> None:
+    tracker = Tracker(uri)
+    tracker.start_search(header("three"))
+    tracker.log_trial(complete("1", yardstick="uniform-0.5"))
+    tracker.log_trial(complete("2", alpha="0.25").with_state(TrialState.STOPPED, "rung 1"))
+    tracker.log_trial(running("3", alpha="0.75").failed("loss is nan in epoch 1"))
+    tracker.log_trial(running("4", alpha="0.125"))
+    tracker.finish("failed")
+    runs = {run.data.tags["octnas.trial_id"]: run for run in _runs(client, "three", "trial")}
+    assert {key: run.info.status for key, run in runs.items()} == {
+        "1": "FINISHED",
+        "2": "KILLED",
+        "3": "FAILED",
+        "4": "KILLED",
+    }
+    assert runs["1"].data.tags["octnas.yardstick"] == "uniform-0.5"
+    assert runs["3"].data.tags["octnas.reason"] == "loss is nan in epoch 1"
+    assert "accuracy" not in runs["3"].data.metrics
+    assert _runs(client, "three", "search")[0].info.status == "FAILED"
+
+
+def test_a_search_made_anew_under_a_deleted_name_is_another_run(client: Any, uri: str) -> None:
+    first = Tracker(uri).start_search(header("four"))
+    second = Tracker(uri).start_search(header("four", created="2026-11-02T00:00:00+00:00"))
+    assert first != second
+
+
+def test_the_front_is_shown(client: Any, uri: str) -> None:
+    tracker = Tracker(uri)
+    run_id = tracker.start_search(header("five"))
+    tracker.log_front(REPORT)
+    tracker.log_front(REPORT)
+    run = client.get_run(run_id)
+    assert run.data.tags["mlflow.note.content"] == "**Best: trial 1**."
+    assert run.data.metrics["hypervolume"] == 0.41
+    for name, content in REPORT.files.items():
+        data = Path(client.download_artifacts(run_id, name)).read_bytes()
+        assert data == (content if isinstance(content, bytes) else content.encode())
+
+
+def test_training_export_and_registration(client: Any, uri: str, tmp_path: Path) -> None:
+    import onnx
+    from onnx import TensorProto, helper
+
+    parent = Tracker(uri).start_search(header("six"))
+    tracker = Tracker(uri)
+    trained = tracker.log_training(
+        header("six"),
+        complete("1"),
+        scale="full",
+        epochs=2,
+        accuracy=0.9,
+        test_accuracy=0.88,
+        scores=(score(1, 0.8), score(2, 0.9)),
+    )
+    run = client.get_run(trained)
+    assert (run.data.tags["octnas.kind"], run.data.tags["mlflow.parentRunId"]) == ("train", parent)
+    assert (run.data.metrics["accuracy"], run.data.metrics["test_accuracy"]) == (0.9, 0.88)
+    assert run.data.params["scale"] == "full"
+
+    shape = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 3]) for name in ("image", "logits")
+    ]
+    graph = helper.make_graph([helper.make_node("Relu", ["image"], ["logits"])], "net", shape[:1], shape[1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    onnx.save(model, str(tmp_path / "model.onnx"))
+    (tmp_path / "README.md").write_text("card")
+    exported = tracker.log_export(
+        header("six"),
+        complete("1"),
+        training="full",
+        metrics={"accuracy": 0.9, "max_abs_difference": 1e-6},
+        files=[tmp_path / "README.md"],
+    )
+    run = client.get_run(exported)
+    assert (run.data.tags["octnas.kind"], run.data.tags["mlflow.parentRunId"]) == ("export", parent)
+    assert Path(client.download_artifacts(exported, "README.md")).read_text() == "card"
+
+    example = np.zeros((2, 3), np.float32)
+    versions = [
+        tracker.register(
+            "octnas-six", tmp_path / "model.onnx", run_id=exported, inputs=example, outputs=example
+        )
+        for _ in range(2)
+    ]
+    assert versions == ["1", "2"]
+    version = client.get_model_version("octnas-six", "2")
+    assert version.run_id == exported
+    from mlflow.models import Model
+
+    signature = Model.load(version.source.removeprefix("file://")).signature
+    assert signature.inputs.to_dict()[0]["tensor-spec"] == {"dtype": "float32", "shape": (-1, 3)}
+    loaded = onnx.load(str(Path(version.source.removeprefix("file://")) / "model.onnx"))
+    assert loaded.graph.node[0].op_type == "Relu"
+
+
+def test_a_store_that_breaks_later_is_a_tracking_error(tmp_path: Path) -> None:
+    tracker = Tracker(f"sqlite:///{tmp_path}/mlflow.db")
+    (tmp_path / "mlflow.db").write_text("no database any more" * 50)
+    with pytest.raises(TrackingError, match=r"the tracking store sqlite:///.*mlflow.db failed: ") as caught:
+        tracker.start_search(header("seven"))
+    assert "\n" not in str(caught.value)
