@@ -64,7 +64,9 @@ class Architecture:
         if self.stem not in get_args(Stem):
             raise unknown_name("stem", str(self.stem), get_args(Stem))
         if not (isinstance(self.width, int) and self.width >= 1):
-            raise ArchitectureError(f"`width` must be a whole number of 1 or more channels, but got {self.width!r}")
+            raise ArchitectureError(
+                f"`width` must be a whole number of 1 or more channels, but got {self.width!r}"
+            )
         slots = self.table().slots
         if len(self.low_channels) != len(slots):
             raise ArchitectureError(
@@ -151,13 +153,19 @@ class Architecture:
                 )
             lows.append(int(scaled))
         return Architecture(
-            backbone=self.backbone, low_channels=tuple(lows), downsample=self.downsample, width=width, stem=stem
+            backbone=self.backbone,
+            low_channels=tuple(lows),
+            downsample=self.downsample,
+            width=width,
+            stem=stem,
         )
 
     @property
     def alphas(self) -> tuple[float, ...]:
         """The share of low channels of each slot, for show."""
-        return tuple(low / slot.channels for low, slot in zip(self.low_channels, self.table().slots, strict=True))
+        return tuple(
+            low / slot.channels for low, slot in zip(self.low_channels, self.table().slots, strict=True)
+        )
 
     @property
     def dims(self) -> Literal[2, 3]:
@@ -186,12 +194,14 @@ class Architecture:
         """The architecture that `to_json` wrote.
 
         Raises:
-            ArchitectureError: the text is not JSON, lacks a key, has an unknown one or another schema version.
+            ArchitectureError: the text is not JSON, lacks a key, has an unknown one, or another version.
         """
         try:
             value: Any = json.loads(text)
         except json.JSONDecodeError as error:
-            raise ArchitectureError(f"an architecture must be JSON, but line {error.lineno} has: {error.msg}") from None
+            raise ArchitectureError(
+                f"an architecture must be JSON, but line {error.lineno} has: {error.msg}"
+            ) from None
         if not isinstance(value, dict):
             raise ArchitectureError(f"an architecture must be a JSON object, but got {type(value).__name__}")
         for key in value:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -56,26 +58,41 @@ def search(
     sampler: Annotated[Sampler, typer.Option(help="Who proposes.")] = "tpe",
     cpus_per_trial: Annotated[int, typer.Option(min=1, help="Processor cores for a trial.")] = 1,
     gpus_per_trial: Annotated[
-        float | None, typer.Option(min=0.0, help="GPUs for a trial. Default: a share of a GPU that is present.")
+        float | None,
+        typer.Option(min=0.0, help="GPUs for a trial. Default: a share of a GPU that is present."),
     ] = None,
     tracking_uri: Annotated[
         str | None, typer.Option(help="MLflow store. Default: MLFLOW_TRACKING_URI or ./mlflow.db.")
     ] = None,
-    name: Annotated[str | None, typer.Option(help="Name of this search. Default: made from space and time.")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name of this search. Default: made from space and time.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of proposals and trainings.")] = 0,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Size up the space and the budget; train nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Size up the space and the budget; train nothing.")
+    ] = False,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="With --dry-run: time a few steps, estimate the search's time.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Search backbones and alphas per stage and layer under a compute budget."""
     from octnas import engine
 
     if dry_run:
-        report = engine.dry_run(space, budget_gflops=budget_gflops, backbones=backbone, data=data, trials=trials)
+        report = engine.dry_run(
+            space,
+            budget_gflops=budget_gflops,
+            backbones=backbone,
+            data=data,
+            trials=trials,
+            estimate=estimate,
+        )
         _emit(report, as_json, lambda: engine.dry_run_table(report))
         if not report["reachable"]:
-            raise engine.unreachable(report, budget_gflops)
+            raise engine.unreachable(report)
         return
-    with engine.progress() as listener:
+    with _resumable(), engine.progress() as listener:
         result = engine.search(
             space,
             budget_gflops=budget_gflops,
@@ -99,7 +116,7 @@ def resume(name: Name, as_json: Json = False) -> None:
     """Go on with a search that was interrupted or killed."""
     from octnas import engine
 
-    with engine.progress() as listener:
+    with _resumable(), engine.progress() as listener:
         result = engine.resume(name, listener=listener)
     _print_result(result, as_json)
 
@@ -126,7 +143,9 @@ def delete(name: Name, as_json: Json = False) -> None:
 @app.command(epilog="Example: octnas front NAME --html front.html")
 def front(
     name: Name,
-    html: Annotated[Path | None, typer.Option(help="Also write the picture as one self-contained page.")] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Also write the picture as one self-contained page.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Show the front of a search beside the yardsticks."""
@@ -138,7 +157,9 @@ def front(
         try:
             write_html(result, html)
         except OSError as error:
-            raise RunError(f"cannot write {html}: {error.strerror}; name a file in a writable folder") from None
+            raise RunError(
+                f"cannot write {html}: {error.strerror}; name a file in a writable folder"
+            ) from None
     _print_result(result, as_json)
 
 
@@ -153,12 +174,13 @@ def cost(
         str | None, typer.Option("--input", metavar="CxHxW", help="Input shape, for instance 3x224x224.")
     ] = None,
     classes: Annotated[int | None, typer.Option(min=1, help="Number of classes. Default 1000.")] = None,
-    verify: Annotated[bool, typer.Option("--verify", help="Also count the built network with thop and PyTorch.")] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Also count the built network with thop and PyTorch.")
+    ] = False,
     by_layer: Annotated[bool, typer.Option("--by-layer", help="Also show every layer.")] = False,
     as_json: Json = False,
 ) -> None:
     """Compute of an architecture: GFLOPs (10^9 multiply-adds), parameters, activation memory."""
-    from octnas.costs import cost as count_cost
     from octnas.costs.report import cost_report, cost_table
     from octnas.lookup import find_architecture
 
@@ -167,15 +189,20 @@ def cost(
         arch, alpha=alpha, downsample=downsample, input_size=None if shape is None else min(shape[1:])
     )
     shape = shape or found.input_shape
-    total = count_cost(found.architecture, input_shape=shape, num_classes=classes or found.num_classes)
-    report = cost_report(total, by_layer=by_layer, verify=verify)
+    report = cost_report(
+        found.architecture,
+        input_shape=shape,
+        num_classes=classes or found.num_classes,
+        by_layer=by_layer,
+        verify=verify,
+    )
     _emit(report, as_json, lambda: cost_table(report))
 
 
 @app.command(epilog="Example: octnas spaces")
 def spaces(as_json: Json = False) -> None:
     """List the search spaces: their backbones, size, smallest and largest cost."""
-    from octnas.space.catalog import catalog_report, catalog_table
+    from octnas.space.report import catalog_report, catalog_table
 
     report = catalog_report()
     _emit({"spaces": report}, as_json, lambda: catalog_table(report))
@@ -188,7 +215,9 @@ def train(
     trial: Trial = None,
     scale: Annotated[
         Literal["proxy", "full", "target"] | None,
-        typer.Option(help="proxy: as searched; full: all data, four times as long; target: the real network."),
+        typer.Option(
+            help="proxy: as searched; full: all data, four times as long; target: the real network."
+        ),
     ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs. Default: by scale.")] = None,
     data: Annotated[str | None, typer.Option(help="Data set, or a folder of images by class.")] = None,
@@ -200,7 +229,13 @@ def train(
     from octnas import engine
 
     report = engine.train(
-        name, _choice(best, trial), scale=scale, epochs=epochs, data=data, seed=seed, tracking_uri=tracking_uri
+        name,
+        _choice(best, trial),
+        scale=scale,
+        epochs=epochs,
+        data=data,
+        seed=seed,
+        tracking_uri=tracking_uri,
     )
     _emit(report, as_json, lambda: engine.training_text(report))
 
@@ -247,17 +282,31 @@ def main() -> None:
     sys.exit(code if isinstance(code, int) else 0)
 
 
+@contextmanager
+def _resumable() -> Iterator[None]:
+    """Ends with exit code 130 and the line that resumes, where Ctrl-C interrupts a search."""
+    try:
+        yield
+    except Interrupted as interrupt:
+        _complain(f"interrupted; everything measured is kept. Go on with: octnas resume {interrupt.name}")
+        raise typer.Exit(130) from None
+
+
 def _choice(best: bool, trial: str | None) -> str | None:
     """The trial that --best or --trial names; None stands for the best."""
     if best == (trial is not None):
-        raise RunError("exactly one of --best and --trial ID must be given: `octnas front NAME` lists the trials")
+        raise RunError(
+            "exactly one of --best and --trial ID must be given: `octnas front NAME` lists the trials"
+        )
     return trial
 
 
 def _shape(text: str) -> tuple[int, int, int]:
     parts = text.lower().split("x")
     if len(parts) != 3 or not all(part.isdigit() and int(part) > 0 for part in parts):
-        raise ArchitectureError(f"`--input` must be CxHxW in whole numbers, for instance 3x224x224, but got {text!r}")
+        raise ArchitectureError(
+            f"`--input` must be CxHxW in whole numbers, for instance 3x224x224, but got {text!r}"
+        )
     return int(parts[0]), int(parts[1]), int(parts[2])
 
 
@@ -267,14 +316,14 @@ def _print_result(result: SearchResult, as_json: bool) -> None:
     _emit(result.to_dict(), as_json, lambda: result_text(result))
 
 
-def _emit(document: dict[str, Any], as_json: bool, render: Any) -> None:
+def _emit(document: dict[str, Any], as_json: bool, render: Callable[[], RenderableType]) -> None:
     """Print the document as JSON, or what `render` makes of it."""
     if as_json:
         sys.stdout.write(json.dumps(document, allow_nan=False) + "\n")
         return
     from rich.console import Console
 
-    rendered: RenderableType = render()
+    rendered = render()
     Console(soft_wrap=isinstance(rendered, str)).print(rendered, markup=False, highlight=False)
 
 

@@ -24,7 +24,11 @@ class Found:
 
 
 def find_architecture(
-    text: str, *, alpha: Alpha | None = None, downsample: Downsample | None = None, input_size: int | None = None
+    text: str,
+    *,
+    alpha: Alpha | None = None,
+    downsample: Downsample | None = None,
+    input_size: int | None = None,
 ) -> Found:
     """The architecture that `text` names.
 
@@ -36,7 +40,10 @@ def find_architecture(
     """
     if text in backbones.names():
         architecture = Architecture.uniform(
-            text, alpha=0 if alpha is None else alpha, downsample=downsample or "strided", input_size=input_size
+            text,
+            alpha=0 if alpha is None else alpha,
+            downsample=downsample or "strided",
+            input_size=input_size,
         )
         return Found(architecture=architecture)
     if not (Path(text).is_file() or ":" in text):
@@ -44,7 +51,7 @@ def find_architecture(
         raise unknown_name("architecture", text, known)
     if alpha is not None or downsample is not None:
         raise ArchitectureError(
-            f"--alpha and --downsample go with a backbone's name, but {text!r} is a whole architecture: leave them out"
+            f"--alpha and --downsample go with a backbone, but {text!r} is an architecture: leave them out"
         )
     if Path(text).is_file():
         return Found(architecture=Architecture.from_json(Path(text).read_text(encoding="utf-8")))

@@ -58,7 +58,12 @@ def resnet_table(
             channels = planes * expansion
     nodes.append(Head(name="fc", reads=nodes[-1].name, in_channels=channels, out_channels=num_classes))
     return LayerTable(
-        backbone=name, width=width, stem=stem, in_channels=in_channels, num_classes=num_classes, nodes=tuple(nodes)
+        backbone=name,
+        width=width,
+        stem=stem,
+        in_channels=in_channels,
+        num_classes=num_classes,
+        nodes=tuple(nodes),
     )
 
 

@@ -17,9 +17,9 @@ from octnas.data.raw import RawImages, RawSplit
 
 FOLDER = Path(__file__).with_name("embedded")
 
-BACKGROUND = (0.0, 90.0)
+BACKGROUND = (0.0, 50.0)
 INK = (130.0, 255.0)
-NOISE = (6.0, 36.0)
+NOISE = (3.0, 16.0)
 """Ranges, in grey levels, from which each glyph's background, ink and deviation of noise are drawn."""
 
 _CHUNK = 1000

@@ -46,7 +46,14 @@ class OctaveNetwork(nn.Module):
     dict of the same backbone loads strictly, whatever the low channels. Initialised as torchvision's ResNets.
     """
 
-    def __init__(self, architecture: Architecture, *, num_classes: int = 1000, in_channels: int = 3) -> None:
+    def __init__(
+        self,
+        architecture: Architecture,
+        *,
+        num_classes: int = 1000,
+        in_channels: int = 3,
+        zero_init_residual: bool = False,
+    ) -> None:
         super().__init__()
         self.architecture = architecture
         self.table = architecture.table(in_channels=in_channels, num_classes=num_classes)
@@ -80,15 +87,25 @@ class OctaveNetwork(nn.Module):
         self._steps = self._plan(lows)
         self._registers = 1 + max(step.writes for step in self._steps)
         self._halvings = max(step.halvings for step in self._steps)
-        self.reset_parameters()
+        self.reset_parameters(zero_init_residual=zero_init_residual)
 
-    def reset_parameters(self) -> None:
-        """He initialisation by fan-out for convolutions, 1 and 0 for normalisation, as torchvision does."""
+    def reset_parameters(self, *, zero_init_residual: bool = False) -> None:
+        """He initialisation by fan-out for convolutions, 1 and 0 for normalisation, as torchvision does.
+
+        Args:
+            zero_init_residual: begin the last normalisation of every residual body at 0, so that a block is
+                its shortcut at first (Goyal et al. 2017, section 5.1) and deep networks learn from the start.
+        """
         for module in self.modules():
             if isinstance(module, OctConv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
             elif isinstance(module, OctBatchNorm2d | nn.Linear):
                 module.reset_parameters()
+        if zero_init_residual:
+            norms = {conv.name: conv.norm for conv in self.table.convs}
+            for node in self.table.nodes:
+                if isinstance(node, Add):
+                    nn.init.zeros_(self.get_parameter(f"{norms[node.reads[0]]}.weight"))
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (B, in_channels, H, W) to logits (B, num_classes)."""
@@ -168,13 +185,17 @@ class OctaveNetwork(nn.Module):
         return tuple(steps)
 
 
-def build(arch: Architecture, num_classes: int = 1000, in_channels: int = 3) -> OctaveNetwork:
-    """The network of an architecture, with fresh weights.
+def build(
+    arch: Architecture, num_classes: int = 1000, in_channels: int = 3, *, zero_init_residual: bool = False
+) -> OctaveNetwork:
+    """The network of an architecture, with fresh weights; see `OctaveNetwork.reset_parameters`.
 
     torchvision's state dict of the same backbone loads strictly, and with no low channels and strided
     downsampling the network equals torchvision's.
     """
-    return OctaveNetwork(arch, num_classes=num_classes, in_channels=in_channels)
+    return OctaveNetwork(
+        arch, num_classes=num_classes, in_channels=in_channels, zero_init_residual=zero_init_residual
+    )
 
 
 def _reads(node: Conv | MaxPool | Add | Head) -> tuple[str, ...]:

@@ -106,13 +106,18 @@ class Proxy(_Model):
     evaluations: Count | None = None
     """Scores per training where the length is given in steps."""
     batch_size: Count = 64
-    learning_rate: Annotated[float, Field(gt=0)] = 0.1
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    learning_rate: Annotated[float, Field(gt=0)] = 0.004
     """Highest learning rate of the schedule."""
-    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
+    weight_decay: Annotated[float, Field(ge=0)] = 0.05
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    augment: bool = False
+    """Random shifts, and flips where the data set allows them; of little use in a training of few passes."""
     rank_by: Literal["accuracy", "loss"] = "accuracy"
     """What candidates are ranked by on the validation images; the reported accuracy stays accuracy."""
     rungs: Rungs = Rungs()
+    noise_points: Annotated[float, Field(ge=0)] | None = None
+    """Measured standard deviation of accuracy from seed to seed, in percentage points; null: unknown."""
 
     @model_validator(mode="after")
     def _one_length(self) -> Proxy:

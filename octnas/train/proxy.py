@@ -72,7 +72,12 @@ class ProxyTraining:
         self.scores: list[EpochScore] = []
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            network = build(architecture, num_classes=len(data.classes), in_channels=data.channels)
+            network = build(
+                architecture,
+                num_classes=len(data.classes),
+                in_channels=data.channels,
+                zero_init_residual=True,
+            )
         self.network: nn.Module = network.to(self.mode.device).to(memory_format=self.mode.memory_format)
         self._optimizer = _optimizer(self.network, settings)
 
@@ -256,15 +261,18 @@ def _subset(split: Split, count: int | None) -> Split:
     return split if count is None or count >= len(split) else split.subset(count, SUBSET_SEED)
 
 
-def _optimizer(network: nn.Module, settings: TrainSettings) -> torch.optim.SGD:
+def _optimizer(network: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
     decayed = [p for p in network.parameters() if p.ndim > 1]
     plain = [p for p in network.parameters() if p.ndim <= 1]
+    groups = [
+        {"params": decayed, "weight_decay": settings.weight_decay},
+        {"params": plain, "weight_decay": 0.0},
+    ]
+    if settings.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.99), fused=True)
+    nesterov = settings.momentum > 0
     return torch.optim.SGD(
-        [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": plain, "weight_decay": 0.0}],
-        lr=settings.learning_rate,
-        momentum=settings.momentum,
-        nesterov=settings.momentum > 0,
-        fused=True,
+        groups, lr=settings.learning_rate, momentum=settings.momentum, nesterov=nesterov, fused=True
     )
 
 

@@ -11,9 +11,10 @@ from typing import Literal, Protocol, get_args
 
 from octnas.errors import OctnasError, unknown_name
 
-__all__ = ["Precision", "ProxyLike", "SettingsError", "TrainSettings", "settings_from_proxy"]
+__all__ = ["Optimizer", "Precision", "ProxyLike", "SettingsError", "TrainSettings", "settings_from_proxy"]
 
 Precision = Literal["auto", "fp32", "bf16"]
+Optimizer = Literal["adamw", "sgd"]
 
 
 _COUNTS = (
@@ -48,16 +49,20 @@ class ProxyLike(Protocol):
     @property
     def batch_size(self) -> int: ...
     @property
+    def optimizer(self) -> Optimizer: ...
+    @property
     def learning_rate(self) -> float: ...
     @property
     def weight_decay(self) -> float: ...
     @property
     def label_smoothing(self) -> float: ...
+    @property
+    def augment(self) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainSettings:
-    """The recipe of one training: SGD with Nesterov momentum, a short warm-up, then a cosine to zero."""
+    """The recipe of one training: AdamW or SGD, a short warm-up, then a cosine to zero."""
 
     epochs: int | None = None
     """Passes over the training images; exactly one of `epochs` and `steps` is given."""
@@ -66,11 +71,14 @@ class TrainSettings:
     evaluations: int = 1
     """Scores of a training whose length is given in steps."""
     batch_size: int = 64
-    learning_rate: float = 0.1
+    optimizer: Optimizer = "adamw"
+    """"adamw" (decoupled decay, betas .9 and .99), or "sgd" (Nesterov)."""
+    learning_rate: float = 0.004
     """Highest learning rate, reached at the end of the warm-up."""
     momentum: float = 0.9
-    weight_decay: float = 5e-4
-    """L2 decay of convolution and classifier weights; biases and batch-norm have none."""
+    """Of "sgd" only."""
+    weight_decay: float = 0.05
+    """Decay of convolution and classifier weights; biases and batch-norm have none."""
     label_smoothing: float = 0.0
     """Of the training loss only; validation loss is the plain cross-entropy."""
     warmup: float = 0.05
@@ -111,6 +119,8 @@ class TrainSettings:
                 raise SettingsError(f"`0 <= {name} < 1` must hold, but got {getattr(self, name)}")
         if self.weight_decay < 0:
             raise SettingsError(f"`weight_decay >= 0` must hold, but got {self.weight_decay}")
+        if self.optimizer not in get_args(Optimizer):
+            raise unknown_name("optimizer", str(self.optimizer), get_args(Optimizer))
         if self.precision not in get_args(Precision):
             raise unknown_name("precision", str(self.precision), get_args(Precision))
 
@@ -161,9 +171,11 @@ def settings_from_proxy(proxy: ProxyLike, images: _Images | None = None) -> Trai
         steps=proxy.steps,
         evaluations=1 if proxy.epochs is not None else proxy.evaluations or 1,
         batch_size=proxy.batch_size,
+        optimizer=proxy.optimizer,
         learning_rate=proxy.learning_rate,
         weight_decay=proxy.weight_decay,
         label_smoothing=proxy.label_smoothing,
+        augment=proxy.augment,
         train_images=train_images,
         val_images=val_images,
     )

@@ -82,7 +82,8 @@ def settings_at_scale(
     if epochs is None:
         trained = min(images, settings.train_images or images)
         epochs = TARGET_EPOCHS if scale == "target" else max(1, round(FULL_FACTOR * settings.passes(trained)))
-    return dataclasses.replace(settings, epochs=epochs, steps=None, train_images=None)
+    # A proxy is too short to profit from augmentation; a training of many passes needs it.
+    return dataclasses.replace(settings, epochs=epochs, steps=None, train_images=None, augment=True)
 
 
 def train_and_keep(

@@ -100,7 +100,10 @@ def test_the_digest_of_a_known_architecture_never_changes() -> None:
     [
         ("{", "must be JSON"),
         ("[]", "JSON object"),
-        ('{"schema_version":2,"backbone":"resnet18","low_channels":[]}', "`schema_version` must be 1, but got 2"),
+        (
+            '{"schema_version":2,"backbone":"resnet18","low_channels":[]}',
+            "`schema_version` must be 1, but got 2",
+        ),
         ('{"schema_version":1,"backbone":"resnet18"}', "'low_channels'"),
         ('{"schema_version":1,"backbone":"resnet18","low_channels":[],"widht":3}', "did you mean 'width'"),
         ('{"schema_version":1,"backbone":"resnet81","low_channels":[]}', "did you mean 'resnet18'"),

@@ -33,7 +33,18 @@ ALLOWED: dict[str, set[str]] = {
 """What each package may import from octnas; engine, cli and the package itself may import all."""
 
 FREE = {"engine", "cli", "__init__"}
-WITHOUT_TORCH = ["errors", "backbones", "architecture", "record", "space", "costs", "front", "lookup", "cli", "engine"]
+WITHOUT_TORCH = [
+    "errors",
+    "backbones",
+    "architecture",
+    "record",
+    "space",
+    "costs",
+    "front",
+    "lookup",
+    "cli",
+    "engine",
+]
 ADAPTERS = {
     "ray": {"engine/ray_adapter.py"},
     "optuna": {"engine/optuna_adapter.py"},
@@ -77,7 +88,8 @@ def test_each_library_stands_behind_its_adapter(library: str) -> None:
 
 @pytest.mark.parametrize("package", WITHOUT_TORCH)
 def test_no_torch_is_loaded_by(package: str) -> None:
-    code = f"import sys, octnas.{package}; print(sorted({{'torch', 'ray', 'optuna', 'mlflow'}} & set(sys.modules)))"
+    heavy = {"torch", "ray", "optuna", "mlflow"}
+    code = f"import sys, octnas.{package}; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

@@ -19,7 +19,8 @@ def test_convolutions_are_torchvisions(name: str) -> None:
         if isinstance(m, torch.nn.Conv2d)
     }
     table = {
-        c.name: (c.in_channels, c.out_channels, c.kernel, c.stride, c.padding, c.groups) for c in layer_table(name).convs
+        c.name: (c.in_channels, c.out_channels, c.kernel, c.stride, c.padding, c.groups)
+        for c in layer_table(name).convs
     }
     assert table == expected
 
@@ -31,7 +32,11 @@ def test_slots_skip_stem_and_shortcuts(name: str) -> None:
     assert not any("downsample" in slot.name or slot.name == "conv1" for slot in table.slots)
     for node in table.nodes:
         if isinstance(node, Conv) and node.shortcut:
-            body = max(c.slot for c in table.convs if (c.stage, c.block) == (node.stage, node.block) and c.slot is not None)
+            body = max(
+                c.slot
+                for c in table.convs
+                if (c.stage, c.block) == (node.stage, node.block) and c.slot is not None
+            )
             assert node.slot == body
 
 

@@ -245,9 +245,7 @@ def test_a_full_disk_leaves_no_half_of_an_export(
 
 
 @pytest.mark.usefixtures("stub")
-def test_a_file_that_differs_from_the_network_is_not_delivered(
-    exported: Exported, tmp_path: Path
-) -> None:
+def test_a_file_that_differs_from_the_network_is_not_delivered(exported: Exported, tmp_path: Path) -> None:
     other = build(exported.network.architecture, num_classes=len(CLASSES), in_channels=1)
     with pytest.raises(ExportError, match=r"logits of model\.onnx must be within .* nothing was written"):
         export_model(

@@ -1,0 +1,47 @@
+"""The search engine: what to train next, where it runs, what becomes of it.
+
+Ray, Optuna, MLflow and the tensor library are loaded by the functions that need them.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from octnas.engine.display import progress
+from octnas.engine.evaluate import TrialJob
+from octnas.engine.events import SearchEvent
+from octnas.engine.session import resume, search
+from octnas.engine.sizing import dry_run, dry_run_table, unreachable
+
+if TYPE_CHECKING:
+    from octnas.engine.export_run import export, export_text
+    from octnas.engine.winner import train, training_text
+
+__all__ = [
+    "SearchEvent",
+    "TrialJob",
+    "dry_run",
+    "dry_run_table",
+    "export",
+    "export_text",
+    "progress",
+    "resume",
+    "search",
+    "train",
+    "training_text",
+    "unreachable",
+]
+
+_HOMES = {
+    "export": "octnas.engine.export_run",
+    "export_text": "octnas.engine.export_run",
+    "train": "octnas.engine.winner",
+    "training_text": "octnas.engine.winner",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'octnas.engine' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

@@ -1,0 +1,138 @@
+"""Live progress of a search on standard error: a bar in a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol
+
+from octnas.engine.events import Listener, SearchEvent
+from octnas.record import TrialRecord
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
+
+__all__ = ["progress", "progress_text", "trial_text"]
+
+
+class _Display(Protocol):
+    def __enter__(self) -> _Display: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+    def __call__(self, event: SearchEvent) -> None: ...
+
+
+@contextlib.contextmanager
+def progress(console: Console | None = None) -> Iterator[Listener]:
+    """A listener for `search` and `resume` that shows how far they are, on standard error.
+
+    Args:
+        console: another place to write to.
+    """
+    from rich.console import Console
+
+    console = console or Console(stderr=True)
+    display: _Display = _Bar(console) if console.is_terminal else _Lines(console)
+    with display:
+        yield display
+
+
+def progress_text(event: SearchEvent) -> str:
+    """Best so far under the budget, size of the front, what is running and the time left, in one line."""
+    parts = []
+    if event.best is not None:
+        best = event.best
+        parts.append(f"best {_percent(best)} at {best.gflops:.3f} GFLOPs (trial {best.id})")
+    if event.front:
+        parts.append(f"front {event.front}")
+    if event.running:
+        running = ", ".join(f"{each.id}:{each.epochs}/{event.epochs}" for each in event.running)
+        parts.append(f"running {running}")
+    if event.seconds_left is not None and event.finished < event.planned:
+        parts.append(f"about {_duration(event.seconds_left)} left")
+    return " · ".join(parts)
+
+
+def trial_text(record: TrialRecord) -> str:
+    """One line on a trial that ended."""
+    label = f" {record.yardstick}" if record.yardstick else ""
+    reason = f" ({record.reason})" if record.reason else ""
+    accuracy = f", accuracy {_percent(record)}" if record.accuracy is not None else ""
+    return (
+        f"trial {record.id}{label} {record.architecture.backbone} {record.gflops:.3f} GFLOPs: "
+        f"{record.state}{reason}{accuracy}, {_duration(record.seconds)}"
+    )
+
+
+class _Bar:
+    """A bar in a terminal; ended trials are written above it."""
+
+    def __init__(self, console: Console) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+        self._progress: Progress = Progress(
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.description}", markup=False),
+            console=console,
+        )
+        self._task: TaskID = self._progress.add_task("starting", total=None)
+
+    def __enter__(self) -> _Bar:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def __call__(self, event: SearchEvent) -> None:
+        text = (progress_text(event) or event.text) if event.kind != "note" else event.text
+        self._progress.update(self._task, total=event.planned, completed=event.finished, description=text)
+        if event.kind == "finished" and event.trial is not None:
+            self._progress.console.print(trial_text(event.trial), markup=False, highlight=False)
+        elif event.kind in ("begin", "end"):
+            self._progress.console.print(event.text, markup=False, highlight=False)
+
+
+class _Lines:
+    """One line for each trial that ended, and for what else is told."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def __enter__(self) -> _Lines:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+    def __call__(self, event: SearchEvent) -> None:
+        if event.kind == "finished" and event.trial is not None:
+            line = f"[{event.finished}/{event.planned} {_duration(event.seconds)}] {trial_text(event.trial)}"
+            left = progress_text(event)
+            self._write(f"{line} | {left}" if left else line)
+        elif event.kind in ("begin", "note", "end") and event.text:
+            self._write(event.text)
+
+    def _write(self, line: str) -> None:
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _percent(record: TrialRecord) -> str:
+    return "-" if record.accuracy is None else f"{100 * record.accuracy:.2f} %"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

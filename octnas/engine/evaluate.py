@@ -1,0 +1,107 @@
+"""One trial: trains the proxy of an architecture and reports its scores. Knows no Ray, Optuna or MLflow.
+
+Anything of the same shape can take the place of `evaluate`: an importable function of a job, the data and a
+`report`, which takes an `EpochScore` after each epoch and answers whether to go on. The last epoch's report
+ends the trial; whatever is raised makes it a failed one with the error as its reason.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from octnas.architecture import Architecture
+from octnas.errors import OctnasError, RunError
+from octnas.record import EpochScore
+from octnas.space import Proxy
+
+__all__ = ["Evaluate", "Report", "TrialJob", "evaluate", "failure_reason", "name_of", "named", "scores_of"]
+
+Report = Callable[[EpochScore], bool]
+Evaluate = Callable[["TrialJob", Any, Report], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialJob:
+    """What a worker needs to know of a trial, beside the images."""
+
+    id: str
+    architecture: Architecture
+    """The target's."""
+    gflops: float
+    """10^9 multiply-adds of the target."""
+    proxy_architecture: Architecture
+    """The network that is trained."""
+    proxy: Proxy
+    epochs: int
+    """Scores that a whole training gives."""
+    seed: int
+    checkpoint: Path
+    """Where the weights of a whole training are kept."""
+    threads: int = 1
+    """CPU threads that the trial may use."""
+
+
+def scores_of(proxy: Proxy) -> int:
+    """How many scores a whole training gives: its epochs, or its evaluations where the length is in steps."""
+    return proxy.epochs if proxy.epochs is not None else proxy.evaluations or 1
+
+
+def evaluate(job: TrialJob, data: Any, report: Report) -> None:
+    """Trains the proxy network of a job on an `ImageSet`, epoch by epoch.
+
+    The last score is of all validation images; the weights are on disk before it is reported.
+    """
+    from octnas.train import ProxyTraining, settings_from_proxy
+
+    settings = replace(settings_from_proxy(job.proxy, data), threads=job.threads)
+    training = ProxyTraining(job.proxy_architecture, data, settings, seed=job.seed)
+    for epoch in range(1, job.epochs + 1):
+        last = epoch == job.epochs
+        score = training.run_epoch(full_validation=last)
+        if last:
+            training.save(job.checkpoint)
+        if not report(score):
+            return
+
+
+def name_of(function: Evaluate) -> str:
+    """'package.module:function', by which a worker finds the function again.
+
+    Raises:
+        RunError: the function cannot be imported, so no worker could.
+    """
+    module, name = getattr(function, "__module__", ""), getattr(function, "__qualname__", "")
+    found = getattr(sys.modules.get(module), name, None)
+    if module == "__main__" or not name.isidentifier() or found is not function:
+        raise RunError(
+            f"`evaluate` must be a function at the top of an importable module, but got {function!r}: "
+            "move it into a file of its own and import it"
+        )
+    return f"{module}:{name}"
+
+
+def named(name: str) -> Evaluate:
+    """The function that `name_of` named.
+
+    Raises:
+        RunError: it can no longer be imported.
+    """
+    module, _, function = name.partition(":")
+    try:
+        found: Evaluate = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise RunError(f"`evaluate` of this search is {name!r}, which cannot be imported: {error}") from None
+    return found
+
+
+def failure_reason(error: BaseException) -> str:
+    """One line on why a trial failed."""
+    text = " ".join(str(error).split())
+    if isinstance(error, OctnasError):
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

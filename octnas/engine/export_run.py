@@ -1,0 +1,286 @@
+"""Export of a trial of a search: its best weights so far, its images, the files, the registry."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from octnas.architecture import Architecture
+from octnas.costs import cost
+from octnas.data import ImageSet, load_images
+from octnas.errors import ExportError, RunError
+from octnas.export import ExportReport, Provenance, check_target, export_model
+from octnas.front import SearchResult
+from octnas.nn import build
+from octnas.record import RunFolder, TrialRecord
+from octnas.space import SearchSpace, parse_space
+from octnas.train import load_weights
+
+if TYPE_CHECKING:
+    from octnas.record.mlflow_adapter import Tracker
+
+__all__ = ["chosen_trial", "export", "export_run", "export_text", "training_folder"]
+
+SCALES = ("target", "full", "proxy")
+"""Trainings of a winner, the best first."""
+_TRAININGS = {
+    "target": "the training of the target network",
+    "full": "the full training of the proxy network",
+    "proxy": "the proxy training",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Weights:
+    """Trained weights and what is known of their training."""
+
+    training: str
+    architecture: Architecture
+    path: Path
+    state: Mapping[str, Tensor] | None
+    """None where `path` is a safetensors file."""
+    epochs: int
+    seed: int
+    accuracy: float | None
+    test_accuracy: float | None
+    data: str
+    """Name of the image set, or path of the folder."""
+    input_size: int
+    channels: int | None
+    fingerprint: str
+    """Of the images that it was trained on; empty where it is not known."""
+
+
+def chosen_trial(run: RunFolder, trial_id: str | None) -> TrialRecord:
+    """A trial of a run; None: its best, the most accurate front member that is no yardstick.
+
+    Raises:
+        RunError: there is no such trial, or no candidate is on the front.
+    """
+    if trial_id is not None:
+        return run.record(trial_id)
+    best = SearchResult.from_run(run.name).best
+    if best is None:
+        raise RunError(
+            f"--best needs a candidate on the front, and {run.name!r} has none: go on with `octnas resume "
+            f"{run.name}`, or name a trial of `octnas front {run.name}` with --trial ID"
+        )
+    return best
+
+
+def export(
+    name: str, trial_id: str | None = None, *, to: Path, tracking_uri: str | None = None
+) -> dict[str, Any]:
+    """Exports a trial of the search `name` (None: its best) and registers it; see `export_run`.
+
+    Args:
+        tracking_uri: an MLflow store; the search's, if not given.
+
+    Returns:
+        The report in JSON values, with the contract's keys.
+    """
+    from octnas.record.mlflow_adapter import Tracker
+
+    run = RunFolder.open(name)
+    record = chosen_trial(run, trial_id)
+    tracker = Tracker(tracking_uri or run.header.tracking_uri)
+    return export_run(run, record.id, to, tracker).to_dict()
+
+
+def training_folder(run: RunFolder, trial_id: str, scale: str) -> Path:
+    """Where `octnas train` keeps a training of a trial."""
+    return run.path / "trainings" / f"{trial_id}-{scale}"
+
+
+def export_run(
+    run: RunFolder, trial_id: str, to: Path, tracker: Tracker | None, *, data: str | None = None
+) -> ExportReport:
+    """Export a trial with the weights of its best training so far, and register the model.
+
+    Target weights are better than full ones, and those than the proxy's, which are a `train --scale proxy` or
+    else the search's own.
+
+    Args:
+        to: the folder to write, see `export_model`.
+        tracker: None writes the files and registers nothing.
+        data: where the images that the weights were trained on are now, if they have moved.
+
+    Raises:
+        ExportError: the trial has no weights, its images have changed, or the files do not reproduce the
+            network.
+        RunError: the run has no such trial, or its weights are damaged.
+        DataError: the images cannot be read.
+        TrackingError: the server cannot be reached; the folder is written nevertheless.
+    """
+    record = run.record(trial_id)
+    check_target(to)
+    space = parse_space(run.header.space_yaml)
+    weights = _best_weights(run, record, space)
+    images = _images(weights, data)
+    network = build(weights.architecture, num_classes=len(images.classes), in_channels=images.channels)
+    if weights.state is None:
+        load_weights(network, weights.path)
+    else:
+        try:
+            network.load_state_dict(weights.state)
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())[:200]
+            raise ExportError(f"the weights in {weights.path} must fit the network: {reason}") from error
+    report = export_model(
+        network,
+        to=to,
+        example_shape=(images.channels, images.size, images.size),
+        classes=images.classes,
+        data=images,
+        provenance=_provenance(run, record, space, weights),
+    )
+    if tracker is not None:
+        _log(tracker, run, record, report, images)
+    return report
+
+
+def export_text(report: Mapping[str, Any]) -> str:
+    """What `export` prints of `ExportReport.to_dict()`: first, which training the weights are from."""
+    lines = [f"exported with the weights of {_TRAININGS[report['training']]} to {report['dir']}"]
+    lines += [f"  {Path(path).name}" for path in report["files"].values()]
+    if report["accuracy"] is not None:
+        lines.append(
+            f"accuracy on {report['images']:,} validation images: {100 * report['accuracy']:.2f} % before, "
+            f"{100 * report['accuracy_after_reload']:.2f} % after reload"
+        )
+    lines.append(
+        f"largest difference of a logit after reload: {report['max_abs_difference']:.2g}; this network: "
+        f"{report['gflops']:.4g} GFLOPs (10^9 multiply-adds)"
+    )
+    return "\n".join(lines)
+
+
+def _best_weights(run: RunFolder, record: TrialRecord, space: SearchSpace) -> _Weights:
+    for scale in SCALES:
+        folder = training_folder(run, record.id, scale)
+        if (folder / "weights.safetensors").is_file() and (folder / "training.json").is_file():
+            return _trained(folder, scale)
+    checkpoint = run.checkpoint(record.id)
+    if not checkpoint.is_file():
+        raise ExportError(
+            f"trial {record.id} ({record.state}) of {run.name!r} has no weights: train it first, "
+            f"`octnas train {run.name} --trial {record.id}`"
+        )
+    try:
+        state = torch.load(checkpoint, map_location="cpu", weights_only=True)["network"]
+    except (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ExportError(
+            f"the weights in {checkpoint} are damaged ({reason}): make new ones with "
+            f"`octnas train {run.name} --trial {record.id}`"
+        ) from error
+    return _Weights(
+        training="proxy",
+        architecture=space.proxy_architecture(record.architecture),
+        path=checkpoint,
+        state=state,
+        epochs=record.epochs,
+        seed=record.seed,
+        accuracy=record.accuracy,
+        test_accuracy=None,
+        data=run.header.data,
+        input_size=space.proxy.input_size,
+        channels=None,
+        fingerprint=run.header.data_fingerprint,
+    )
+
+
+def _trained(folder: Path, scale: str) -> _Weights:
+    path = folder / "training.json"
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        return _Weights(
+            training=scale,
+            architecture=Architecture.from_json(json.dumps(facts["architecture"])),
+            path=folder / "weights.safetensors",
+            state=None,
+            epochs=facts["epochs"],
+            seed=facts["seed"],
+            accuracy=facts["accuracy"],
+            test_accuracy=facts["test_accuracy"],
+            data=facts["data_source"],
+            input_size=facts["input_size"],
+            channels=facts["channels"],
+            fingerprint=facts["data_fingerprint"],
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ExportError(f"{path} is damaged ({error!r}): remove {folder} and train again") from error
+
+
+def _images(weights: _Weights, data: str | None) -> ImageSet:
+    source = data or weights.data
+    images = load_images(source, size=weights.input_size, channels=weights.channels)
+    if weights.fingerprint and images.fingerprint != weights.fingerprint:
+        raise ExportError(
+            f"an export is checked on the images of its training (fingerprint {weights.fingerprint}), but "
+            f"{source} has {images.fingerprint}: it has changed since, or the weights are of other images; "
+            "train again"
+        )
+    return images
+
+
+def _provenance(run: RunFolder, record: TrialRecord, space: SearchSpace, weights: _Weights) -> Provenance:
+    target = space.target
+    shape = (target.channels, target.input_size, target.input_size)
+    total = cost(record.architecture, input_shape=shape, num_classes=target.classes)
+    return Provenance(
+        search=run.name,
+        trial=record.id,
+        space=space.name,
+        training=weights.training,
+        epochs=weights.epochs,
+        seed=weights.seed,
+        accuracy=weights.accuracy,
+        test_accuracy=weights.test_accuracy,
+        target=f"{record.architecture.backbone}, width {target.width}, at {' x '.join(map(str, shape))} px, "
+        f"{target.classes} classes",
+        target_digest=record.architecture.digest,
+        target_gflops=total.gflops,
+        target_params=total.params,
+        budget_gflops=run.header.budget_gflops,
+    )
+
+
+def _log(
+    tracker: Tracker, run: RunFolder, record: TrialRecord, report: ExportReport, images: ImageSet
+) -> None:
+    """A run for the export, and the ONNX file as a new version of the search's model."""
+    metrics = {
+        "accuracy": report.accuracy,
+        "accuracy_after_reload": report.accuracy_after_reload,
+        "max_abs_difference": report.max_abs_difference,
+        "network_gflops": report.gflops,
+    }
+    run_id = tracker.log_export(
+        run.header,
+        record,
+        training=report.training,
+        metrics={name: value for name, value in metrics.items() if value is not None},
+        files=[report.files["card"]],
+    )
+    tracker.register(
+        f"octnas-{run.name}",
+        report.files["onnx"],
+        run_id=run_id,
+        inputs=np.zeros((2, images.channels, images.size, images.size), np.float32),
+        outputs=np.zeros((2, len(images.classes)), np.float32),
+        tags={
+            "octnas.search": run.name,
+            "octnas.trial_id": record.id,
+            "octnas.digest": record.architecture.digest,
+            "octnas.training": report.training,
+        },
+    )

@@ -1,0 +1,276 @@
+"""`search` and `resume`: check everything at the door, run the campaign, leave the front behind."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from octnas.engine.campaign import Campaign, TimeLimit
+from octnas.engine.checks import (
+    admitted_space,
+    check_numbers,
+    check_unchanged,
+    load_data,
+    name_taken,
+    versions,
+)
+from octnas.engine.evaluate import Evaluate, evaluate, name_of, named, scores_of
+from octnas.engine.events import Listener, SearchEvent
+from octnas.engine.rungs import Rungs, rung_levels
+from octnas.engine.yardsticks import choose_yardsticks
+from octnas.errors import DataError, Interrupted
+from octnas.front import SearchResult
+from octnas.front.report import front_report
+from octnas.record import FrontReport, RunFolder, SearchHeader, TrialRecord, default_name, runs_home
+from octnas.space import Feasible, SearchSpace, parse_space
+
+if TYPE_CHECKING:
+    from octnas.data import ImageSet
+    from octnas.engine.optuna_adapter import Proposer
+    from octnas.engine.ray_adapter import Workers
+    from octnas.record.mlflow_adapter import Tracker
+
+__all__ = ["resume", "search"]
+
+
+def search(
+    space: str | os.PathLike[str] | SearchSpace = "imagenet-2d",
+    *,
+    budget_gflops: float,
+    trials: int = 24,
+    max_minutes: float | None = None,
+    sampler: str = "tpe",
+    backbones: str | Sequence[str] | None = None,
+    data: str | None = None,
+    name: str | None = None,
+    seed: int = 0,
+    tracking_uri: str | None = None,
+    cpus_per_trial: float = 1,
+    gpus_per_trial: float | None = None,
+    evaluate: Evaluate = evaluate,
+    listener: Listener | None = None,
+) -> SearchResult:
+    """Searches backbones and low channels for the front of accuracy against compute under a budget.
+
+    Args:
+        space: a space of the catalog, a YAML file, or a `SearchSpace`.
+        budget_gflops: 10^9 multiply-adds of the target network that no candidate may exceed.
+        trials: candidates; the yardsticks come on top.
+        max_minutes: wall-clock after which nothing new is started and what runs is stopped.
+        sampler: "tpe", "nsga2" or "random".
+        backbones: one or some of the space's; default all.
+        data: data set in place of the space's.
+        name: of the search; default made from space and time.
+        seed: of proposals and of every training.
+        tracking_uri: MLflow's store or server; default MLFLOW_TRACKING_URI, or ./mlflow.db.
+        gpus_per_trial: default a share of a GPU where there is one.
+        evaluate: what trains a candidate, see `octnas.engine.evaluate`.
+        listener: called with each `SearchEvent`.
+
+    Raises:
+        OctnasError: with exit code 2 before anything is trained; `SearchFailedError` afterwards.
+        Interrupted: Ctrl-C, when everything measured so far is written down.
+    """
+    start = time.monotonic()
+    check_numbers(trials=trials, max_minutes=max_minutes, seed=seed)
+    searched, source = admitted_space(space, backbones=backbones, data=data)
+    feasible = searched.feasible(budget_gflops)
+    evaluate_name = name_of(evaluate)
+    from octnas.engine.optuna_adapter import known_sampler
+
+    known_sampler(sampler)
+    if name is None:
+        name = default_name(searched.name)
+    elif (runs_home() / name).exists():
+        raise name_taken(name)
+    images = load_data(searched)
+    from octnas.engine.ray_adapter import plan_workers
+
+    workers = plan_workers(cpus_per_trial, gpus_per_trial)
+    tracker = _tracker(tracking_uri)
+    header = SearchHeader(
+        name=name,
+        space=searched.name,
+        space_yaml=searched.to_yaml(),
+        budget_gflops=float(budget_gflops),
+        trials=trials,
+        max_minutes=max_minutes,
+        sampler=sampler,
+        backbone=",".join(searched.backbones) if backbones is not None else None,
+        seed=seed,
+        data=searched.proxy.data,
+        data_fingerprint=images.fingerprint,
+        tracking_uri=tracker.uri,
+        versions=versions(),
+        cpus_per_trial=cpus_per_trial,
+        gpus_per_trial=gpus_per_trial,
+        created=datetime.datetime.now().astimezone().isoformat(timespec="microseconds"),
+        yardsticks=choose_yardsticks(searched, feasible, trials=trials),
+        options={
+            "evaluate": evaluate_name,
+            "data_override": data,
+            "noise_points": searched.proxy.noise_points if data is None else None,
+            "space_source": source,
+            "cores": workers.cores,
+            "workers": workers.count,
+        },
+    )
+    run = RunFolder.create(name, header)
+    return _run(run, searched, feasible, images, workers, tracker, listener, start)
+
+
+def resume(name: str, *, listener: Listener | None = None) -> SearchResult:
+    """Goes on with a search after any death; a finished one gives its result again.
+
+    Finished trials stay as they are, unfinished ones are trained again under their ids, and a time limit
+    begins anew.
+
+    Raises:
+        OctnasError: there is no such search, it is running, or its space or data changed since.
+        Interrupted: as for `search`.
+    """
+    start = time.monotonic()
+    run = RunFolder.open(name)
+    run.journal.acquire()
+    try:
+        header = run.header
+        named(str(header.options["evaluate"]))
+        searched = parse_space(header.space_yaml, source=f"the space of {name!r}")
+        check_unchanged(header, searched)
+        feasible = searched.feasible(header.budget_gflops)
+        images = load_data(searched)
+        if images.fingerprint != header.data_fingerprint:
+            raise DataError(
+                f"data {header.data!r} must be what {name!r} began with, fingerprint "
+                f"{header.data_fingerprint}, but is {images.fingerprint}: restore it or take another name"
+            )
+        from octnas.engine.ray_adapter import plan_workers
+
+        workers = plan_workers(header.cpus_per_trial, header.gpus_per_trial)
+        tracker = _tracker(header.tracking_uri)
+        run.journal.append({"event": "resume", "versions": versions()})
+    except BaseException:
+        run.journal.release()
+        raise
+    return _run(run, searched, feasible, images, workers, tracker, listener, start)
+
+
+def _run(
+    run: RunFolder,
+    space: SearchSpace,
+    feasible: Feasible,
+    images: ImageSet,
+    workers: Workers,
+    tracker: Tracker,
+    listener: Listener | None,
+    start: float,
+) -> SearchResult:
+    """Trains what is left of a search whose journal is locked, and releases it."""
+    from octnas.engine.ray_adapter import run_trials
+    from octnas.record.background import BackgroundTracker
+
+    header = run.header
+    troubles: deque[str] = deque()
+    tracking = BackgroundTracker(tracker, header, warn=troubles.append)
+    state = "failed"
+
+    def track(event: SearchEvent) -> None:
+        if event.kind == "finished" and event.trial is not None:
+            tracking.log_trial(event.trial)
+        while troubles and event.kind != "note":
+            campaign.note(troubles.popleft())
+
+    try:
+        records = run.records()
+        campaign = Campaign(
+            run,
+            space=space,
+            proposer=_proposer(header, space, feasible, records),
+            rungs=_rungs(space, records),
+            workers=workers.count,
+            limit=None if header.max_minutes is None else TimeLimit.after(header.max_minutes, start=start),
+            listeners=[each for each in (track, listener) if each is not None],
+            start=start,
+        )
+        campaign.note(_greeting(header, feasible), kind="begin")
+        tracking.sync(record for record in records if record.state.final)
+        run_trials(campaign, evaluate=str(header.options["evaluate"]), data=images, workers=workers)
+        if campaign.interrupted:
+            raise KeyboardInterrupt
+        result = SearchResult(header=header, records=campaign.records)
+        report = front_report(result)
+        tracking.log_front(report)
+        _leave_files(run, report, campaign)
+        statistics = dict(campaign.statistics())
+        run.journal.append({"event": "end", "state": "complete", "reason": campaign.ending, **statistics})
+        state = "complete"
+        campaign.note(_farewell(campaign.ending, statistics), kind="end")
+    except KeyboardInterrupt:
+        state = "interrupted"
+        raise Interrupted(run.name) from None
+    finally:
+        try:
+            if state != "complete":
+                run.journal.append({"event": "end", "state": state})
+        finally:
+            tracking.close(state)
+            run.journal.release()
+    for trouble in troubles:
+        campaign.note(trouble)
+    return result
+
+
+def _proposer(
+    header: SearchHeader, space: SearchSpace, feasible: Feasible, records: Sequence[TrialRecord]
+) -> Proposer:
+    from octnas.engine.optuna_adapter import Proposer
+
+    return Proposer(
+        feasible,
+        sampler=header.sampler,
+        seed=header.seed,
+        rank_by=space.proxy.rank_by,
+        reserved=[each.architecture for each in header.yardsticks],
+        records=records,
+    )
+
+
+def _rungs(space: SearchSpace, records: Sequence[TrialRecord]) -> Rungs:
+    proxy = space.proxy
+    levels = rung_levels(min_epochs=proxy.rungs.min_epochs, eta=proxy.rungs.eta, max_epochs=scores_of(proxy))
+    rungs = Rungs(levels, eta=proxy.rungs.eta, rank_by=proxy.rank_by)
+    rungs.replay(records)
+    return rungs
+
+
+def _tracker(uri: str | None) -> Tracker:
+    from octnas.record.mlflow_adapter import Tracker
+
+    return Tracker(uri)
+
+
+def _leave_files(run: RunFolder, report: FrontReport, campaign: Campaign) -> None:
+    """The front's files in the run's folder; the journal has all of it, so a full disk costs these alone."""
+    try:
+        for name, content in report.files.items():
+            (run.path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    except OSError as error:
+        campaign.note(f"cannot write the front's files in {run.path}: {error.strerror}")
+
+
+def _greeting(header: SearchHeader, feasible: Feasible) -> str:
+    return (
+        f"search {header.name}: candidates {header.trials}, yardsticks {len(header.yardsticks)}, budget "
+        f"{header.budget_gflops:g} GFLOPs (10^9 multiply-adds), {', '.join(feasible.backbones)}, "
+        f"data {header.data}"
+    )
+
+
+def _farewell(ending: str, statistics: dict[str, Any]) -> str:
+    share = statistics["busy_share"]
+    busy = "" if share is None else f"; {100 * share:.0f} % of the workers' time was in training steps"
+    return f"search ended: {ending}{busy}"

@@ -1,0 +1,156 @@
+"""Training of a trial of a search at a chosen scale: its network, its images, its settings, its folder."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, get_args
+
+from octnas.data import load_images
+from octnas.engine.export_run import chosen_trial, training_folder
+from octnas.errors import unknown_name
+from octnas.record import EpochScore, RunFolder
+from octnas.space import parse_space
+from octnas.train import (
+    Scale,
+    TrainingReport,
+    choose_device,
+    settings_at_scale,
+    settings_from_proxy,
+    train_and_keep,
+)
+from octnas.train.winner import Progress
+
+__all__ = ["train", "train_winner", "training_text"]
+
+_NETWORKS = {
+    "proxy": "the proxy network, trained as in the search",
+    "full": "the proxy network, trained on all training images",
+    "target": "the target network",
+}
+
+
+def train(
+    name: str,
+    trial_id: str | None = None,
+    *,
+    scale: Scale | None = None,
+    epochs: int | None = None,
+    data: str | None = None,
+    seed: int = 0,
+    tracking_uri: str | None = None,
+) -> dict[str, Any]:
+    """Trains a trial of the search `name` (None: its best), logs it to MLflow, and reports in JSON values.
+
+    Progress goes to standard error, a line an epoch. See `train_winner` for the other arguments and errors.
+
+    Args:
+        tracking_uri: an MLflow store; the search's, if not given.
+
+    Raises:
+        RunError: there is no such run or trial, or none is complete within the budget yet.
+        TrackingError: the store cannot be reached: before the training, or after it, when its files are kept.
+    """
+    from octnas.record.mlflow_adapter import Tracker
+
+    run = RunFolder.open(name)
+    record = chosen_trial(run, trial_id)
+    tracker = Tracker(tracking_uri or run.header.tracking_uri)
+    report = train_winner(
+        run,
+        record.id,
+        scale=scale,
+        epochs=epochs,
+        data=data,
+        seed=seed,
+        progress=_print_epoch,
+        notice=_print,
+    )
+    tracker.log_training(
+        run.header,
+        record,
+        scale=report.scale,
+        epochs=report.epochs,
+        accuracy=report.accuracy,
+        test_accuracy=report.test_accuracy,
+        params={"data": report.data, "seed": report.seed},
+        scores=report.scores,
+    )
+    return report.to_dict()
+
+
+def train_winner(
+    run: RunFolder,
+    trial_id: str,
+    *,
+    scale: Scale | None = None,
+    epochs: int | None = None,
+    data: str | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+    notice: Callable[[str], None] | None = None,
+) -> TrainingReport:
+    """Trains a trial's network from scratch and keeps it under the run's `trainings/TRIAL-SCALE/`.
+
+    Args:
+        scale: "target" where there is a GPU and "full" elsewhere, if not given.
+        epochs: passes over the training images, where the scale's own number is not wanted.
+        data: an image set or a folder of images by class; the search's, if not given.
+        notice: told what a user should know before a long training begins.
+
+    Raises:
+        RunError: there is no such trial, or the folder cannot be written.
+        DataError: the images cannot be read.
+        TrainingDiverged: the loss did not stay finite.
+    """
+    if scale is not None and scale not in get_args(Scale):
+        raise unknown_name("scale", str(scale), get_args(Scale))
+    record = run.record(trial_id)
+    space = parse_space(run.header.space_yaml)
+    on_gpu = choose_device().type != "cpu"
+    scale = scale or ("target" if on_gpu else "full")
+    at_target = scale == "target"
+    source = data or run.header.data
+    size = space.target.input_size if at_target else space.proxy.input_size
+    images = load_images(source, size=size)
+    proxy = settings_from_proxy(space.proxy, images)
+    settings = settings_at_scale(proxy, scale, images=len(images.train), epochs=epochs)
+    if at_target and not on_gpu and notice is not None:
+        notice(
+            f"{settings.scores} epochs of {record.architecture.backbone} at {size} px take hours on a CPU: "
+            "`--scale full` trains the proxy network in minutes, `--epochs N` is shorter"
+        )
+    return train_and_keep(
+        record.architecture if at_target else space.proxy_architecture(record.architecture),
+        images,
+        settings,
+        scale=scale,
+        seed=seed,
+        folder=training_folder(run, trial_id, scale),
+        source=source,
+        progress=progress,
+    )
+
+
+def _print(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _print_epoch(score: EpochScore, epochs: int) -> None:
+    left = score.seconds * (epochs - score.epoch)
+    _print(
+        f"epoch {score.epoch}/{epochs}: validation accuracy {100 * score.accuracy:.2f} %, "
+        f"loss {score.loss:.3f}, {score.images_per_second:.0f} images/s, about {left:.0f} s left"
+    )
+
+
+def training_text(report: Mapping[str, Any]) -> str:
+    """What `train` prints of `TrainingReport.to_dict()`."""
+    test = report["test_accuracy"]
+    lines = [
+        f"{_NETWORKS[report['scale']]}, {report['epochs']} epochs of {report['data']}, seed {report['seed']}",
+        f"accuracy on validation images: {100 * report['accuracy']:.2f} %"
+        + ("" if test is None else f", on test images: {100 * test:.2f} %"),
+        f"weights: {report['checkpoint']}",
+    ]
+    return "\n".join(lines)

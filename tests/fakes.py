@@ -1,0 +1,76 @@
+"""Stand-ins for the training of a candidate; worker processes import them, so they live in a file."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import time
+
+from octnas.engine.evaluate import Report, TrialJob
+from octnas.record import EpochScore
+
+
+def accuracy_of(job: TrialJob, epoch: int) -> float:
+    """Rises with compute and with epochs; a digit of the digest sets architectures of one cost apart."""
+    spread = int(job.architecture.digest[:4], 16) / 0xFFFF
+    return (0.5 + 0.3 * math.tanh(job.gflops) + 0.05 * spread) * epoch / job.epochs
+
+
+def score(
+    job: TrialJob, epoch: int, *, accuracy: float | None = None, loss: float | None = None
+) -> EpochScore:
+    value = accuracy_of(job, epoch) if accuracy is None else accuracy
+    return EpochScore(
+        epoch=epoch,
+        accuracy=value,
+        loss=1 - value if loss is None else loss,
+        train_loss=1.0,
+        seconds=0.02,
+        train_seconds=0.01,
+        images_per_second=100.0,
+    )
+
+
+def instant(job: TrialJob, data: object, report: Report) -> None:
+    """Every epoch at once."""
+    for epoch in range(1, job.epochs + 1):
+        if not report(score(job, epoch)):
+            return
+
+
+def keeps_calls(job: TrialJob, data: object, report: Report) -> None:
+    """Writes a line into the run's folder for each training that begins, then goes on as `slow`."""
+    with (job.checkpoint.parents[1] / "calls").open("a", encoding="utf-8") as calls:
+        calls.write(f"{job.id}\n")
+    slow(job, data, report)
+
+
+def slow(job: TrialJob, data: object, report: Report) -> None:
+    """A tenth of a second an epoch."""
+    for epoch in range(1, job.epochs + 1):
+        time.sleep(0.1)
+        if not report(score(job, epoch)):
+            return
+
+
+def fails_by_thirds(job: TrialJob, data: object, report: Report) -> None:
+    """Every third trial raises, every fifth meets a NaN, every seventh kills its process."""
+    number = int(job.id)
+    if number % 7 == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if number % 5 == 0:
+        report(score(job, 1, loss=math.nan))
+        return
+    if number % 3 == 0:
+        raise ValueError(f"trial {number}\nis a multiple of three")
+    instant(job, data, report)
+
+
+def always_fails(job: TrialJob, data: object, report: Report) -> None:
+    raise RuntimeError("no training today")
+
+
+def stuck(job: TrialJob, data: object, report: Report) -> None:
+    """Never reports."""
+    time.sleep(120)

@@ -1,0 +1,225 @@
+"""Whole searches through Ray with stand-ins for the training: failures, deaths, limits, what is left."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parents[1]
+sys.path.insert(0, str(TESTS))
+
+import fakes  # noqa: E402
+
+from octnas import engine  # noqa: E402
+from octnas.engine import ray_adapter  # noqa: E402
+from octnas.errors import DataError, RunError, SearchFailedError, UnknownNameError  # noqa: E402
+from octnas.front import SearchResult  # noqa: E402
+from octnas.record import RunFolder, TrialState  # noqa: E402
+
+SPACE = """
+name: tiny
+description: two small backbones
+granularity: stage
+alphas: [0, 0.25, 0.5, 0.75]
+backbones: [resnet18, resnet26]
+target: {input_size: 32, channels: 1, classes: 10, width: 16, stem: small}
+proxy: {data: fashion-sample, width: 16, epochs: 3, rungs: {eta: 3, min_epochs: 1}}
+"""
+
+DRIVER = """
+import sys
+import fakes
+from octnas import engine
+from octnas.errors import Interrupted
+try:
+    engine.search(sys.argv[1], budget_gflops=0.04, trials=8, name=sys.argv[2], evaluate=fakes.keeps_calls)
+except Interrupted as error:
+    print("interrupted", error.name)
+    sys.exit(130)
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ray() -> Iterator[None]:
+    """One Ray for all tests of this file; `search` uses a Ray that runs already."""
+    with ray_adapter._ray(ray_adapter.plan_workers(), "fakes:instant"):
+        yield
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlflow.db'}"
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: str) -> Path:
+    """A working directory with the space's file, runs of its own and the one store."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OCTNAS_HOME", str(tmp_path / "runs"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(TESTS), str(TESTS.parent)]))
+    (tmp_path / "tiny.yaml").write_text(SPACE, encoding="utf-8")
+    return tmp_path
+
+
+def test_failures_are_rows_and_the_search_goes_on(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    result = engine.search(
+        "tiny.yaml", budget_gflops=0.04, trials=10, name="mixed", evaluate=fakes.fails_by_thirds
+    )
+    records = {int(record.id): record for record in result.trials}
+    assert list(records) == list(range(1, 15))
+    for number, record in records.items():
+        if number % 7 == 0:
+            assert record.reason == "its worker process died 3 times"
+        elif number % 5 == 0:
+            assert record.reason == "loss is nan in epoch 1"
+        elif number % 3 == 0:
+            assert record.reason == f"ValueError: trial {number} is a multiple of three"
+        else:
+            assert record.state in (TrialState.COMPLETE, TrialState.STOPPED)
+            continue
+        assert record.state is TrialState.FAILED
+        assert record.accuracy is None
+    assert result.front
+    assert all(record.within_budget for record in result.front)
+    assert capfd.readouterr().out == ""
+    assert {path.name for path in (place / "runs" / "mixed").iterdir()} >= {"front.html", "front.png"}
+    texts = [each["text"] for each in RunFolder.open("mixed").journal.read() if each["event"] == "traceback"]
+    assert any("ValueError: trial 3" in text for text in texts)
+
+    again = engine.resume("mixed")
+    assert again.to_dict() == result.to_dict() == SearchResult.from_run("mixed").to_dict()
+    with pytest.raises(RunError, match="exists"):
+        engine.search("tiny.yaml", budget_gflops=0.04, trials=2, name="mixed", evaluate=fakes.instant)
+
+
+def test_a_search_that_always_fails_alike_stops_and_says_why() -> None:
+    with pytest.raises(SearchFailedError, match="RuntimeError: no training today"):
+        engine.search(
+            "tiny.yaml", budget_gflops=0.04, trials=12, name="hopeless", evaluate=fakes.always_fails
+        )
+    records = RunFolder.open("hopeless").records()
+    assert 5 <= len(records) < 12
+    assert all(record.state.final for record in records)
+
+
+def _started(place: Path, name: str, finished: int) -> subprocess.Popen[str]:
+    """A search in a process of its own, once it has `finished` trials and others are under way."""
+    command = [sys.executable, "-c", DRIVER, "tiny.yaml", name]
+    process = subprocess.Popen(command, cwd=place, text=True, stdout=subprocess.PIPE)
+    until = time.monotonic() + 120
+    journal = place / "runs" / name / "journal.jsonl"
+    final = re.compile(r'"state":"(complete|stopped)"')
+    while not journal.exists() or len(final.findall(journal.read_text(encoding="utf-8"))) < finished:
+        assert process.poll() is None, "the search ended too early"
+        assert time.monotonic() < until, "the search is too slow"
+        time.sleep(0.02)
+    return process
+
+
+def _calls(run: RunFolder) -> Counter[str]:
+    """How many times `fakes.keeps_calls` began each trial."""
+    return Counter((run.path / "calls").read_text(encoding="utf-8").split())
+
+
+def test_after_sigkill_nothing_finished_is_trained_again_and_nothing_is_missing(place: Path) -> None:
+    process = _started(place, "killed", 3)
+    process.kill()
+    process.wait()
+    before = {record.id: record for record in RunFolder.open("killed").records()}
+    finished = {trial_id for trial_id, record in before.items() if record.state.final}
+    assert len(finished) >= 3
+
+    result = engine.resume("killed")
+    after = {record.id: record for record in result.trials}
+    assert len([record for record in after.values() if record.yardstick is None]) == 8
+    assert all(record.state.final for record in after.values())
+    assert all(after[trial_id] == before[trial_id] for trial_id in finished)
+    assert len({record.architecture.digest for record in after.values()}) == len(after)
+    calls = _calls(RunFolder.open("killed"))
+    assert {calls[trial_id] for trial_id in finished} == {1}
+    assert set(calls) == set(after)
+    assert {record.state for record in after.values()} == {TrialState.COMPLETE, TrialState.STOPPED}
+
+
+def test_ctrl_c_ends_cleanly_and_the_search_can_go_on(place: Path) -> None:
+    process = _started(place, "stopped", 2)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert (output, process.returncode) == ("interrupted stopped\n", 130)
+    run = RunFolder.open("stopped")
+    assert run.journal.read()[-1]["state"] == "interrupted"
+    unfinished = [record.id for record in run.records() if not record.state.final]
+    assert unfinished
+    result = engine.resume("stopped")
+    assert all(record.state.final for record in result.trials)
+    assert run.journal.read()[-1]["state"] == "complete"
+
+
+def test_a_time_limit_ends_even_a_training_that_never_reports() -> None:
+    begin = time.monotonic()
+    result = engine.search(
+        "tiny.yaml", budget_gflops=0.04, trials=12, name="late", evaluate=fakes.stuck, max_minutes=0.1
+    )
+    assert time.monotonic() - begin < 100  # a stuck training takes 120 s
+    assert result.trials
+    assert {(record.state, record.reason) for record in result.trials} == {(TrialState.STOPPED, "time limit")}
+    assert result.front == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"space": "imagenet-2D"}, UnknownNameError, "did you mean 'imagenet-2d'"),
+        ({"backbones": ["resnet19"]}, UnknownNameError, "did you mean"),
+        ({"data": "fashion"}, UnknownNameError, "did you mean"),
+        ({"data": "./nowhere"}, DataError, "does not exist"),
+        ({"sampler": "tpi"}, UnknownNameError, "did you mean 'tpe'"),
+        ({"budget_gflops": 0.001}, ValueError, "smallest reachable cost"),
+        ({"trials": 0}, RunError, "trials >= 1"),
+        ({"max_minutes": 0}, RunError, "max_minutes > 0"),
+        ({"cpus_per_trial": 1000}, RunError, "cpus_per_trial"),
+        ({"evaluate": lambda job, data, report: None}, RunError, "importable module"),
+        ({"tracking_uri": "http://127.0.0.1:9"}, RuntimeError, "127.0.0.1:9"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_is_written(
+    place: Path, changes: dict[str, object], error: type[Exception], message: str
+) -> None:
+    values: dict[str, object] = {"space": "tiny.yaml", "budget_gflops": 0.04, "name": "bad", **changes}
+    with pytest.raises(error, match=re.escape(message)) as caught:
+        engine.search(**values)  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)
+    assert not (place / "runs" / "bad").exists()
+
+
+def test_a_changed_space_is_not_gone_on_with(place: Path) -> None:
+    engine.search("tiny.yaml", budget_gflops=0.04, trials=1, name="changed", evaluate=fakes.instant)
+    (place / "tiny.yaml").write_text(SPACE.replace("epochs: 3", "epochs: 4"), encoding="utf-8")
+    with pytest.raises(RunError, match=r"`proxy.epochs` was 3, is 4"):
+        engine.resume("changed")
+    (place / "tiny.yaml").unlink()
+    assert engine.resume("changed").name == "changed"
+
+
+def test_mlflow_has_one_child_a_trial(place: Path, store: str) -> None:
+    from mlflow.tracking import MlflowClient
+
+    result = engine.search("tiny.yaml", budget_gflops=0.04, trials=4, name="tracked", evaluate=fakes.instant)
+    engine.resume("tracked")
+    client = MlflowClient(store)
+    experiments = [each.experiment_id for each in client.search_experiments()]
+    runs = client.search_runs(experiments, "tags.`octnas.search` = 'tracked'")
+    trials = [run.data.tags["octnas.trial_id"] for run in runs if run.data.tags["octnas.kind"] == "trial"]
+    assert sorted(trials, key=int) == [record.id for record in result.trials]
+    parents = [run for run in runs if run.data.tags["octnas.kind"] == "search"]
+    assert [run.info.status for run in parents] == ["FINISHED"]

@@ -1,0 +1,173 @@
+"""Which network, images, settings and folder a winner's training takes."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import octnas.engine.winner as module
+from octnas.architecture import Architecture
+from octnas.data import ImageSet, MemorySplit
+from octnas.engine.winner import train, train_winner, training_text
+from octnas.errors import RunError, UnknownNameError
+from octnas.record import RunFolder, SearchHeader, TrialRecord, TrialState
+from octnas.space import parse_space
+from octnas.train import ProxyTraining, Scale, settings_from_proxy
+
+SPACE = """
+name: tiny
+description: one backbone
+granularity: stage
+alphas: [0, 0.25, 0.5, 0.75]
+backbones: [resnet18]
+target: {input_size: 64, channels: 1, classes: 10, width: 8, stem: imagenet}
+proxy:
+  {data: dots, width: 4, input_size: 16, train_images: 12, val_images: 8, epochs: 1, batch_size: 4,
+   learning_rate: 0.01, rungs: {eta: 3, min_epochs: 1}}
+"""
+
+
+def dots(name: str, *, size: int) -> ImageSet:
+    """In place of `load_images`: 24, 8 and 4 noisy images of two classes."""
+    rng = np.random.default_rng(0)
+
+    def split(count: int) -> MemorySplit:
+        labels = np.arange(count) % 2
+        images = (
+            rng.integers(0, 120, (count, size, size, 1), dtype=np.uint8) + 100 * labels[:, None, None, None]
+        )
+        return MemorySplit(images=images.astype(np.uint8), labels=labels, size=size, channels=1)
+
+    return ImageSet(
+        name=Path(name).name,
+        classes=("a", "b"),
+        channels=1,
+        size=size,
+        train=split(24),
+        val=split(8),
+        test=split(4),
+        fingerprint=f"{size}",
+        licence="none",
+        origin="test",
+        flip=False,
+        mean=(0.4,),
+        std=(0.2,),
+    )
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
+    monkeypatch.setenv("OCTNAS_HOME", str(tmp_path))
+    monkeypatch.setattr(module, "load_images", dots)
+    space = parse_space(SPACE)
+    header = SearchHeader(
+        name="r", space_yaml=space.to_yaml(), budget_gflops=1.0, trials=1, seed=0, data="dots"
+    )
+    run = RunFolder.create("r", header)
+    record = TrialRecord(
+        id="t1",
+        architecture=space.uniform("resnet18", 0.5),
+        state=TrialState.COMPLETE,
+        reason=None,
+        gflops=0.01,
+        params=1,
+        accuracy=0.5,
+        loss=1.0,
+        epochs=1,
+        seconds=1.0,
+        yardstick=None,
+        within_budget=True,
+        seed=0,
+    )
+    run.journal.append({"event": "trial", "trial": record.to_dict()})
+    run.journal.release()
+    return run
+
+
+@pytest.mark.parametrize(
+    ("scale", "epochs", "width", "size"), [("proxy", 1, 4, 16), ("full", 4, 4, 16), ("target", 2, 8, 64)]
+)
+def test_a_scale_is_a_network_its_input_and_a_length(
+    run: RunFolder, scale: Scale, epochs: int, width: int, size: int
+) -> None:
+    told: list[str] = []
+    report = train_winner(run, "t1", scale=scale, epochs=2 if scale == "target" else None, notice=told.append)
+    facts = json.loads((run.path / "trainings" / f"t1-{scale}" / "training.json").read_text())
+    assert (facts["scale"], facts["epochs"], facts["input_size"]) == (scale, epochs, size)
+    assert (facts["architecture"]["width"], len(facts["classes"])) == (width, 2)
+    assert facts["settings"]["train_images"] == (12 if scale == "proxy" else None)
+    lows = Architecture.from_json(json.dumps(facts["architecture"])).alphas
+    assert lows == run.record("t1").architecture.alphas
+    on_cpu = not torch.cuda.is_available()
+    assert len(told) == (scale == "target" and on_cpu)
+    assert f"{100 * report.accuracy:.2f} %" in training_text(report.to_dict())
+
+
+def test_the_proxy_scale_repeats_the_trial_of_the_search(run: RunFolder) -> None:
+    space = parse_space(SPACE)
+    images = dots("dots", size=16)
+    training = ProxyTraining(
+        space.proxy_architecture(run.record("t1").architecture),
+        images,
+        settings_from_proxy(space.proxy, images),
+        seed=0,
+    )
+    score = training.run_epoch()
+    report = train_winner(run, "t1", scale="proxy", seed=0)
+    assert report.scores[0].loss == score.loss
+    assert report.scores[0].train_loss == score.train_loss
+
+
+def test_without_a_gpu_the_default_is_full(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "choose_device", lambda: torch.device("cpu"))
+    assert train_winner(run, "t1", epochs=1).scale == "full"
+
+
+def test_a_folder_of_images_is_recorded_with_its_path(run: RunFolder) -> None:
+    train_winner(run, "t1", scale="proxy", data="./some/images")
+    facts = json.loads((run.path / "trainings" / "t1-proxy" / "training.json").read_text())
+    assert (facts["data"], facts["data_source"]) == ("images", "./some/images")
+
+
+def test_unknown_trials_and_scales_are_named(run: RunFolder) -> None:
+    with pytest.raises(RunError, match="t1"):
+        train_winner(run, "t2", scale="proxy")
+    with pytest.raises(UnknownNameError, match="full, proxy, target"):
+        train_winner(run, "t1", scale="half")  # type: ignore[arg-type]
+
+
+def test_training_the_best_is_logged_with_its_scores(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logged: list[tuple[str, str, int, float, int]] = []
+
+    class Tracker:
+        def __init__(self, tracking_uri: str | None) -> None:
+            assert tracking_uri == "sqlite:///elsewhere.db"
+
+        def log_training(self, header: SearchHeader, record: TrialRecord, **values: Any) -> None:
+            logged.append(
+                (header.name, record.id, values["epochs"], values["accuracy"], len(values["scores"]))
+            )
+
+    monkeypatch.setattr("octnas.record.mlflow_adapter.Tracker", Tracker)
+    report = train("r", scale="full", epochs=2, tracking_uri="sqlite:///elsewhere.db")
+    assert logged == [("r", "t1", 2, report["accuracy"], 2)]
+    assert json.loads(json.dumps(report))["checkpoint"].endswith("t1-full/weights.safetensors")
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert [line[:9] for line in captured.err.splitlines()] == ["epoch 1/2", "epoch 2/2"]
+
+
+def test_a_search_without_a_complete_trial_has_no_best(run: RunFolder) -> None:
+    record = dataclasses.replace(run.record("t1"), within_budget=False)
+    run.journal.append({"event": "trial", "trial": record.to_dict()})
+    run.journal.release()
+    with pytest.raises(RunError, match="no complete trial within its budget"):
+        train("r")
