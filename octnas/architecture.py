@@ -76,7 +76,8 @@ class Architecture:
         for slot, low in zip(slots, self.low_channels, strict=True):
             if not (isinstance(low, int) and not isinstance(low, bool) and 0 <= low <= slot.channels):
                 raise ArchitectureError(
-                    f"`0 <= low <= {slot.channels}` must hold at {slot.name} of {self.backbone}, but got {low!r}"
+                    f"`0 <= low <= {slot.channels}` must hold at {slot.name} of {self.backbone}, "
+                    f"but got {low!r}"
                 )
 
     @classmethod
@@ -148,8 +149,8 @@ class Architecture:
             scaled = Fraction(low * width, self.width)
             if scaled.denominator != 1:
                 raise ArchitectureError(
-                    f"low channels x width / {self.width} must be whole, but {slot.name} has {low} low channels "
-                    f"and width={width}: choose another width or another alpha"
+                    f"low channels x width / {self.width} must be whole, but {slot.name} has {low} "
+                    f"low channels and width={width}: choose another width or another alpha"
                 )
             lows.append(int(scaled))
         return Architecture(

@@ -221,7 +221,7 @@ def train(
     ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs. Default: by scale.")] = None,
     data: Annotated[str | None, typer.Option(help="Data set, or a folder of images by class.")] = None,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the training.")] = 0,
     tracking_uri: Annotated[str | None, typer.Option(help="MLflow store. Default: the search's.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -275,7 +275,7 @@ def main() -> None:
         _complain(str(error))
         code = error.exit_code
     except typer.TyperException as error:
-        _complain(error.format_message())
+        _complain(_usage_text(error))
         code = error.exit_code
     except typer.Abort:
         code = 1
@@ -292,6 +292,18 @@ def _resumable() -> Iterator[None]:
         raise typer.Exit(130) from None
 
 
+def _usage_text(error: typer.TyperException) -> str:
+    """What typer says of a wrong command line, and the value that it is wrong about."""
+    from pydantic import ValidationError
+
+    message = error.format_message().replace("Value error, ", "")
+    if isinstance(error.__cause__, ValidationError):
+        value = str(error.__cause__.errors()[0]["input"])
+        if value not in message:
+            return f"{message}, but got {value!r}"
+    return message
+
+
 def _choice(best: bool, trial: str | None) -> str | None:
     """The trial that --best or --trial names; None stands for the best."""
     if best == (trial is not None):
@@ -303,7 +315,7 @@ def _choice(best: bool, trial: str | None) -> str | None:
 
 def _shape(text: str) -> tuple[int, int, int]:
     parts = text.lower().split("x")
-    if len(parts) != 3 or not all(part.isdigit() and int(part) > 0 for part in parts):
+    if len(parts) != 3 or not all(part.isdecimal() and int(part) > 0 for part in parts):
         raise ArchitectureError(
             f"`--input` must be CxHxW in whole numbers, for instance 3x224x224, but got {text!r}"
         )

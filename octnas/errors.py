@@ -7,8 +7,8 @@ fault and nothing was trained, 1 where the work failed afterwards. A traceback f
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
-from typing import ClassVar
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 __all__ = [
     "ArchitectureError",
@@ -23,6 +23,7 @@ __all__ = [
     "TrackingError",
     "TrainingDivergedError",
     "UnknownNameError",
+    "afterwards",
     "unknown_name",
 ]
 
@@ -30,7 +31,7 @@ __all__ = [
 class OctnasError(Exception):
     """Any error that octnas raises for its user."""
 
-    exit_code: ClassVar[int] = 2
+    exit_code: int = 2
 
 
 class ArchitectureError(OctnasError, ValueError):
@@ -85,6 +86,18 @@ class Interrupted(KeyboardInterrupt):
     def __init__(self, name: str) -> None:
         super().__init__(name)
         self.name = name
+
+
+@contextmanager
+def afterwards(hint: str = "") -> Iterator[None]:
+    """Errors inside are of work that had begun: they exit with 1, and `hint` is added to what they say."""
+    try:
+        yield
+    except OctnasError as error:
+        if error.exit_code == 2:
+            error.exit_code = 1
+            error.args = (f"{error}{hint}", *error.args[1:])
+        raise
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:

@@ -54,7 +54,7 @@ def find_architecture(
             f"--alpha and --downsample go with a backbone, but {text!r} is an architecture: leave them out"
         )
     if Path(text).is_file():
-        return Found(architecture=Architecture.from_json(Path(text).read_text(encoding="utf-8")))
+        return Found(architecture=_read(Path(text)))
     name, _, trial_id = text.rpartition(":")
     run = RunFolder.open(name)
     target = parse_space(run.header.space_yaml).target
@@ -63,3 +63,12 @@ def find_architecture(
         input_shape=(target.channels, target.input_size, target.input_size),
         num_classes=target.classes,
     )
+
+
+def _read(path: Path) -> Architecture:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ArchitectureError(f"{path} cannot be read as an architecture's JSON: {reason}") from None
+    return Architecture.from_json(text)

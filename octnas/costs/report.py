@@ -71,12 +71,13 @@ def cost_report(
 
 def cost_table(report: Mapping[str, Any]) -> RenderableType:
     """The report for a terminal; GFLOPs are 10^9 multiply-adds."""
+    from rich import box
     from rich.console import Group
     from rich.table import Table
 
-    head = Table(
-        "", "", title="GFLOPs are 10^9 multiply-adds, batch 1", title_justify="left", show_header=False
-    )
+    head = Table("", "", box=box.SIMPLE_HEAD, show_header=False)
+    head.caption = "GFLOPs: 10^9 multiply-adds, batch 1"
+    head.caption_justify = "left"
     for key, value in {
         "backbone": ", ".join(
             [report["backbone"], f"width {report['width']}", f"{report['stem']} stem", report["downsample"]]
@@ -96,10 +97,13 @@ def cost_table(report: Mapping[str, Any]) -> RenderableType:
 
 
 def _verify_table(report: Mapping[str, Any]) -> RenderableType:
+    from rich import box
     from rich.table import Table
 
     counted = report["verify"]
-    table = Table("counted by", "GFLOPs", "parameters")
+    table = Table("counted by", box=box.SIMPLE_HEAD, caption_justify="left")
+    for title in ("GFLOPs", "parameters"):
+        table.add_column(title, justify="right", no_wrap=True)
     table.add_row("octnas, closed form", f"{report['gflops']:.9f}", f"{report['params']:,}")
     table.add_row("thop, on the network", f"{counted['thop_gflops']:.9f}", f"{counted['params']:,}")
     table.add_row(
@@ -110,9 +114,13 @@ def _verify_table(report: Mapping[str, Any]) -> RenderableType:
 
 
 def _layer_table(layers: list[dict[str, Any]]) -> RenderableType:
+    from rich import box
     from rich.table import Table
 
-    table = Table("layer", "low / channels", "10^6 multiply-adds", "plain", "share")
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("layer", overflow="fold")
+    for title in ("low / channels", "10^6 multiply-adds", "plain", "share"):
+        table.add_column(title, justify="right")
     for layer in layers:
         share = layer["macs"] / layer["plain_macs"]
         table.add_row(

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 import torch
 from torch.nn import functional
 
+__all__ = ["augment", "normalise"]
+
 
 def augment(batch: torch.Tensor, generator: torch.Generator, *, flip: bool) -> torch.Tensor:
     """Each image shifted by up to an eighth of its side, black moving in; half of them mirrored where `flip`.

@@ -7,6 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
+__all__ = ["Images", "convert", "luma", "pad", "resize"]
+
 Images = NDArray[np.uint8]
 
 _CHUNK = 1024

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+__all__ = ["DAMAGED", "decode"]
+
 DAMAGED: Final = (OSError, ValueError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError)
 """What Pillow raises for files that it cannot read (SyntaxError is its word for a broken PNG)."""
 

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from octnas.data.raw import RawImages, RawSplit
 
+__all__ = ["FOLDER", "load_fashion_sample", "load_glyphs", "record", "spoil", "unpack"]
+
 FOLDER = Path(__file__).with_name("embedded")
 
 BACKGROUND = (0.0, 50.0)

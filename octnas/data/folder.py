@@ -19,6 +19,8 @@ from octnas.data.sets import ImageSet, Labels, MemorySplit, Split, content_finge
 from octnas.data.streamed import StreamedSplit, default_workers, reason
 from octnas.errors import DataError
 
+__all__ = ["load_folder"]
+
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 SIZE, CHANNELS = 224, 3
 """Side and channels of a folder's images where the caller names none."""

@@ -13,6 +13,8 @@ from octnas.data.raw import RawImages, to_image_set
 from octnas.data.sets import ImageSet
 from octnas.errors import DataError, unknown_name
 
+__all__ = ["IMAGE_SETS", "load_images"]
+
 IMAGE_SETS: dict[str, Callable[[Path, int], RawImages]] = {
     "cifar10": load_cifar10,
     "cifar100": load_cifar100,

@@ -19,6 +19,8 @@ from octnas.data.raw import RawImages, RawSplit
 from octnas.data.sets import balanced_indices
 from octnas.errors import DataError
 
+__all__ = ["load_cifar10", "load_cifar100", "load_fashion_mnist"]
+
 VALIDATION = 10_000
 """Images taken out of the official training split, or a fifth of it where that is fewer."""
 

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from octnas.data.convert import convert, pad
 from octnas.data.sets import ImageSet, MemorySplit, content_fingerprint, statistics
 
+__all__ = ["RawImages", "RawSplit", "to_image_set"]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RawSplit:

@@ -15,9 +15,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from octnas.data.convert import convert
+from octnas.data.convert import Images, convert
 
-Images = NDArray[np.uint8]
+__all__ = [
+    "Batch",
+    "ImageSet",
+    "Images",
+    "Labels",
+    "MemorySplit",
+    "Split",
+    "balanced_indices",
+    "content_fingerprint",
+    "statistics",
+]
+
 Labels = NDArray[np.int64]
 Batch = tuple[torch.Tensor, torch.Tensor]
 

@@ -18,6 +18,9 @@ from torch.utils.data import DataLoader, Dataset
 from octnas.data.decode import DAMAGED, decode
 from octnas.data.sets import Batch, Labels, balanced_indices
 from octnas.errors import DataError
+from octnas.machine import usable_cores
+
+__all__ = ["StreamedSplit", "default_workers", "reason"]
 
 DAMAGED_SHARE = 0.01
 """Share of damaged files among those visited above which a pass ends in an error."""
@@ -25,8 +28,7 @@ DAMAGED_SHARE = 0.01
 
 def default_workers() -> int:
     """One worker a core that this process may use, at most 4."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(4, usable)
+    return min(4, usable_cores())
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

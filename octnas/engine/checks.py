@@ -17,7 +17,14 @@ from octnas.space import SearchSpace, load_space
 if TYPE_CHECKING:
     from octnas.data import ImageSet
 
-__all__ = ["admitted_space", "check_numbers", "check_unchanged", "load_data", "name_taken", "versions"]
+__all__ = [
+    "admitted_space",
+    "check_numbers",
+    "check_unchanged",
+    "data_source",
+    "load_data",
+    "versions",
+]
 
 
 def admitted_space(
@@ -39,9 +46,20 @@ def admitted_space(
         if Path(source).is_file():
             source = str(Path(source).absolute())
     chosen = (backbones,) if isinstance(backbones, str) else backbones
-    if chosen is None and data is None:
+    images = data_source(data or loaded.proxy.data)
+    if chosen is None and images == loaded.proxy.data:
         return loaded, source
-    return loaded.restricted(backbones=chosen, data=data), source
+    return loaded.restricted(backbones=chosen, data=images), source
+
+
+def data_source(data: str) -> str:
+    """The name of an image set as it is; of a folder the absolute path, which leads there from anywhere."""
+    folder = Path(data).expanduser()
+    if not folder.is_dir():
+        return data
+    from octnas.data import IMAGE_SETS
+
+    return data if data in IMAGE_SETS else str(folder.absolute())
 
 
 def load_data(space: SearchSpace) -> ImageSet:
@@ -56,8 +74,8 @@ def check_numbers(*, trials: int, max_minutes: float | None, seed: int) -> None:
         raise RunError(f"`trials >= 1` must hold, but got {trials}")
     if max_minutes is not None and not 0 < max_minutes < float("inf"):
         raise RunError(f"`max_minutes > 0` must hold, but got {max_minutes}")
-    if seed < 0:
-        raise RunError(f"`seed >= 0` must hold, but got {seed}")
+    if not 0 <= seed < 2**63:
+        raise RunError(f"`0 <= seed < 2^63` must hold, but got {seed}")
 
 
 def check_unchanged(header: SearchHeader, recorded: SearchSpace) -> None:
@@ -66,25 +84,26 @@ def check_unchanged(header: SearchHeader, recorded: SearchSpace) -> None:
     if source is None:
         return
     try:
-        override = header.options.get("data_override")
-        now, _ = admitted_space(
-            str(source), backbones=recorded.backbones, data=None if override is None else str(override)
-        )
+        # The images are held against their fingerprint instead: a path may lead there in more than one way.
+        now, _ = admitted_space(str(source), backbones=recorded.backbones, data=recorded.proxy.data)
     except (OSError, ValueError):
         return  # moved or removed since, or never a file: the journal's copy is whole
-    if now != recorded:
+    difference = _difference(recorded, now)
+    if difference is not None:
         raise RunError(
-            f"space {header.space!r} has changed since {header.name!r} began ({_difference(recorded, now)}): "
+            f"space {header.space!r} has changed since {header.name!r} began ({difference}): "
             "restore it, or search under another name"
         )
 
 
-def _difference(before: SearchSpace, now: SearchSpace) -> str:
+def _difference(before: SearchSpace, now: SearchSpace) -> str | None:
+    """The first key that says something else now, leaving out those by which no search is steered."""
     import yaml
 
     old, new = (_flat(yaml.safe_load(each.to_yaml())) for each in (before, now))
-    key = next(key for key in sorted({*old, *new}) if old.get(key) != new.get(key))
-    return f"`{key}` was {old.get(key)}, is {new.get(key)}"
+    keys = sorted({*old, *new} - {"description", "proxy.noise_points"})
+    key = next((key for key in keys if old.get(key) != new.get(key)), None)
+    return None if key is None else f"`{key}` was {old.get(key)}, is {new.get(key)}"
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
@@ -103,10 +122,3 @@ def versions() -> dict[str, str]:
         "octnas": __version__,
         **{package: metadata.version(package) for package in packages},
     }
-
-
-def name_taken(name: str) -> RunError:
-    return RunError(
-        f"a run named {name!r} exists: `octnas resume {name}` goes on with it, "
-        f"`octnas delete {name}` removes it, another --name leaves it"
-    )

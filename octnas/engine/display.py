@@ -41,8 +41,13 @@ def progress(console: Console | None = None) -> Iterator[Listener]:
 
 
 def progress_text(event: SearchEvent) -> str:
-    """Best so far under the budget, size of the front, what is running and the time left, in one line."""
+    """Time left, best so far under the budget, size of the front and what is running, in one line.
+
+    The most wanted comes first: a narrow terminal cuts off the end.
+    """
     parts = []
+    if event.seconds_left is not None and event.finished < event.planned:
+        parts.append(f"about {_duration(event.seconds_left)} left")
     if event.best is not None:
         best = event.best
         parts.append(f"best {_percent(best)} at {best.gflops:.3f} GFLOPs (trial {best.id})")
@@ -51,8 +56,6 @@ def progress_text(event: SearchEvent) -> str:
     if event.running:
         running = ", ".join(f"{each.id}:{each.epochs}/{event.epochs}" for each in event.running)
         parts.append(f"running {running}")
-    if event.seconds_left is not None and event.finished < event.planned:
-        parts.append(f"about {_duration(event.seconds_left)} left")
     return " · ".join(parts)
 
 
@@ -68,17 +71,22 @@ def trial_text(record: TrialRecord) -> str:
 
 
 class _Bar:
-    """A bar in a terminal; ended trials are written above it."""
+    """A bar in a terminal; ended trials and notes are written above it."""
 
     def __init__(self, console: Console) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+        from rich.table import Column
+
+        def fixed() -> Column:
+            return Column(no_wrap=True, min_width=7)  # else a long description leaves no room for it
 
         self._progress: Progress = Progress(
-            BarColumn(bar_width=20),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=12, table_column=Column(min_width=12)),
+            MofNCompleteColumn(table_column=fixed()),
+            TimeElapsedColumn(table_column=fixed()),
+            TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, ratio=1)),
             console=console,
+            expand=True,
         )
         self._task: TaskID = self._progress.add_task("starting", total=None)
 
@@ -92,11 +100,11 @@ class _Bar:
         self._progress.stop()
 
     def __call__(self, event: SearchEvent) -> None:
-        text = (progress_text(event) or event.text) if event.kind != "note" else event.text
+        text = progress_text(event) or "starting"
         self._progress.update(self._task, total=event.planned, completed=event.finished, description=text)
         if event.kind == "finished" and event.trial is not None:
             self._progress.console.print(trial_text(event.trial), markup=False, highlight=False)
-        elif event.kind in ("begin", "end"):
+        elif event.kind in ("begin", "note", "end") and event.text:
             self._progress.console.print(event.text, markup=False, highlight=False)
 
 

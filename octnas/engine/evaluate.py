@@ -7,6 +7,7 @@ ends the trial; whatever is raised makes it a failed one with the error as its r
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import sys
 from collections.abc import Callable
@@ -54,7 +55,8 @@ def scores_of(proxy: Proxy) -> int:
 def evaluate(job: TrialJob, data: Any, report: Report) -> None:
     """Trains the proxy network of a job on an `ImageSet`, epoch by epoch.
 
-    The last score is of all validation images; the weights are on disk before it is reported.
+    The last score is of all validation images; the weights are on disk before it is reported. Where they
+    cannot be written (a full disk) the score counts all the same, and the trial's row names no checkpoint.
     """
     from octnas.train import ProxyTraining, settings_from_proxy
 
@@ -64,7 +66,8 @@ def evaluate(job: TrialJob, data: Any, report: Report) -> None:
         last = epoch == job.epochs
         score = training.run_epoch(full_validation=last)
         if last:
-            training.save(job.checkpoint)
+            with contextlib.suppress(RunError):
+                training.save(job.checkpoint)
         if not report(score):
             return
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from octnas.architecture import Architecture
 from octnas.costs import cost
 from octnas.data import ImageSet, load_images
-from octnas.errors import ExportError, RunError
+from octnas.errors import ExportError, RunError, afterwards
 from octnas.export import ExportReport, Provenance, check_target, export_model
 from octnas.front import SearchResult
 from octnas.nn import build
@@ -143,7 +143,8 @@ def export_run(
         provenance=_provenance(run, record, space, weights),
     )
     if tracker is not None:
-        _log(tracker, run, record, report, images)
+        with afterwards(f"; the files are in {to} all the same"):
+            _log(tracker, run, record, report, images)
     return report
 
 

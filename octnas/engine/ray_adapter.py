@@ -4,6 +4,9 @@ The searcher and the scheduler below are thin: both hand everything to a `Campai
 truth. Tune's own records are thrown away with its folder; a search that goes on gets a fresh Tuner.
 
 Workers find the images in the object store, put there once, and keep their process from trial to trial.
+
+Where this process is killed outright, Ray's own watchers end its workers and servers within a minute, and the
+next search removes the folders that were left behind.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import pickle
 import signal
 import sys
 import tempfile
@@ -23,7 +27,8 @@ from typing import Any
 from octnas.engine.campaign import TIME_LIMIT, Campaign
 from octnas.engine.evaluate import TrialJob, failure_reason, named
 from octnas.engine.process import environment, import_folders, interruptible, new_folder, short_folder
-from octnas.errors import RunError
+from octnas.errors import OctnasError, RunError, SearchFailedError
+from octnas.machine import usable_cores
 from octnas.record import EpochScore
 
 # Ray reads these when it is imported. The first one makes it stay on the loopback interface on every system.
@@ -53,7 +58,8 @@ __all__ = ["Workers", "plan_workers", "run_trials"]
 
 RETRIES = 2
 """Times that a trial whose worker process died is begun again."""
-OBJECT_STORE_BYTES = 512 * 2**20
+OBJECT_STORE_BYTES = 256 * 2**20
+"""Of Ray's shared memory, beside the images."""
 TRIALS_PER_GPU = 4
 """Small proxies that share a GPU, where nothing else is asked for."""
 
@@ -84,10 +90,13 @@ def plan_workers(cpus_per_trial: float = 1, gpus_per_trial: float | None = None)
     """
     import torch
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
+    if not (1 <= cpus_per_trial <= cores and cpus_per_trial == int(cpus_per_trial)):
+        raise RunError(
+            f"`cpus_per_trial` must be a whole number from 1 to {cores} (the cores usable here), "
+            f"but got {cpus_per_trial:g}"
+        )
     cpus = int(cpus_per_trial)
-    if not 1 <= cpus <= cores:
-        raise RunError(f"`1 <= cpus_per_trial <= {cores}` (this machine's cores) must hold, but is {cpus}")
     devices = torch.cuda.device_count() if torch.cuda.is_available() else 0
     count = cores // cpus
     if gpus_per_trial is None:
@@ -95,8 +104,11 @@ def plan_workers(cpus_per_trial: float = 1, gpus_per_trial: float | None = None)
         gpus = 1 / share if share else 0.0
     else:
         gpus = gpus_per_trial
-    if gpus < 0 or gpus > devices:
-        raise RunError(f"`0 <= gpus_per_trial <= {devices}` (the GPUs here) must hold, but got {gpus:g}")
+    if not (0 <= gpus <= devices and (gpus <= 1 or gpus == int(gpus))):
+        raise RunError(
+            f"`gpus_per_trial` must be a share up to 1 or a whole number up to {devices} (the GPUs here), "
+            f"but got {gpus:g}"
+        )
     if gpus > 0:
         each = int(1 / gpus + 1e-9) if gpus < 1 else 0
         count = min(count, devices * each if each else int(devices / gpus))
@@ -116,7 +128,8 @@ def run_trials(campaign: Campaign, *, evaluate: str, data: Any, workers: Workers
     if not campaign.has_work:
         return
     with (
-        _ray(workers, evaluate),
+        _in_one_line(campaign),
+        _ray(workers, evaluate, _store_bytes(data)),
         new_folder(tempfile.gettempdir(), "tune") as folder,
         interruptible(campaign.interrupt),
         contextlib.suppress(_Halt),
@@ -142,8 +155,9 @@ def run_trials(campaign: Campaign, *, evaluate: str, data: Any, workers: Workers
                 failure_config=tune.FailureConfig(max_failures=RETRIES),
             ),
         ).fit()
-    if campaign.fault is not None:
+    if isinstance(campaign.fault, SearchFailedError):
         campaign.stop_running("the search failed")
+    if campaign.fault is not None:  # a full disk: what is running stays unfinished, for `octnas resume`
         raise campaign.fault
 
 
@@ -315,7 +329,30 @@ def _score_in(result: Mapping[str, Any]) -> EpochScore:
 
 # -------------------------------------------------------------------- starting and ending Ray
 @contextlib.contextmanager
-def _ray(workers: Workers, evaluate: str) -> Iterator[None]:
+def _in_one_line(campaign: Campaign) -> Iterator[None]:
+    """Ray that cannot start or loses its own processes (no memory, a full /tmp) ends in one line."""
+    try:
+        yield
+    except OctnasError:
+        raise
+    except Exception as error:
+        if campaign.interrupted:
+            return  # a second Ctrl-C comes out of Ray's compiled parts as any kind of error
+        if not isinstance(error, OSError | RuntimeError | ray.exceptions.RayError | tune.TuneError):
+            raise
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise RunError(f"Ray could not run the trials ({reason}): free memory, or disk in /tmp") from error
+
+
+def _store_bytes(data: Any) -> int:
+    """The size of Ray's shared memory that holds the arrays of `data` once."""
+    buffers: list[pickle.PickleBuffer] = []
+    pickle.dumps(data, protocol=5, buffer_callback=buffers.append)
+    return OBJECT_STORE_BYTES + sum(buffer.raw().nbytes for buffer in buffers)
+
+
+@contextlib.contextmanager
+def _ray(workers: Workers, evaluate: str, store_bytes: int = OBJECT_STORE_BYTES) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
@@ -334,7 +371,7 @@ def _ray(workers: Workers, evaluate: str) -> Iterator[None]:
                     address="local",
                     num_cpus=workers.cores,
                     num_gpus=workers.devices,
-                    object_store_memory=OBJECT_STORE_BYTES,
+                    object_store_memory=store_bytes,
                     include_dashboard=False,
                     configure_logging=True,
                     logging_level=logging.ERROR,

@@ -2,6 +2,7 @@
 
 A trial that reaches a rung is ranked among all that reached it so far, by non-dominated rank of (score, cost)
 and within a rank by crowding distance (Deb et al. 2002, NSGA-II). The best n // eta of n go on, at least one.
+Yardsticks are ranked too, but take nobody's place: n counts candidates, and the best are the best candidates.
 The rungs are at min_epochs, min_epochs * eta, min_epochs * eta^2, ... below the length of a training
 (successive halving, Li et al. 2020, with Pareto ranks in place of the score).
 """
@@ -91,6 +92,7 @@ class Rungs:
         self.rank_by = rank_by
         self._reached: dict[int, dict[str, Point]] = {level: {} for level in self.levels}
         self._passed: dict[int, set[str]] = {level: set() for level in self.levels}
+        self._yardsticks: set[str] = set()
 
     def decide(self, trial_id: str, level: int, point: Point) -> bool:
         """Enters a trial at a rung; says whether it goes on, which one that went on before does."""
@@ -101,16 +103,16 @@ class Rungs:
             return True
         reached[trial_id] = point
         ids = list(reached)
-        order = best_first(list(reached.values()))
-        goes_on = ids.index(trial_id) in order[: max(1, len(ids) // self.eta)]
+        ranked = [ids[i] for i in best_first(list(reached.values())) if ids[i] not in self._yardsticks]
+        goes_on = trial_id in ranked[: max(1, len(ranked) // self.eta)]
         if goes_on:
             self._passed[level].add(trial_id)
         return goes_on
 
     def enter(self, trial_id: str, level: int, point: Point) -> None:
-        """Enters a trial that is never stopped (a yardstick): others are compared with it."""
+        """Enters a yardstick, which is never stopped: candidates are ranked beside it."""
         self._reached[level][trial_id] = point
-        self._passed[level].add(trial_id)
+        self._yardsticks.add(trial_id)
 
     def replay(self, records: Iterable[TrialRecord]) -> None:
         """Takes up what a journal holds: every score at a rung, and who was seen beyond it."""
@@ -120,8 +122,11 @@ class Rungs:
             for score in record.scores:
                 if score.epoch in self._reached:
                     point = (score_of(score.accuracy, score.loss, self.rank_by), record.gflops)
+                    if record.yardstick is not None:
+                        self.enter(record.id, score.epoch, point)
+                        continue
                     self._reached[score.epoch][record.id] = point
-                    if record.epochs > score.epoch or record.yardstick is not None:
+                    if record.epochs > score.epoch:
                         self._passed[score.epoch].add(record.id)
 
     def scores(self, level: int) -> dict[str, Point]:

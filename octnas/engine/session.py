@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
 import time
@@ -15,23 +16,32 @@ from octnas.engine.checks import (
     check_numbers,
     check_unchanged,
     load_data,
-    name_taken,
     versions,
 )
 from octnas.engine.evaluate import Evaluate, evaluate, name_of, named, scores_of
 from octnas.engine.events import Listener, SearchEvent
 from octnas.engine.rungs import Rungs, rung_levels
 from octnas.engine.yardsticks import choose_yardsticks
-from octnas.errors import DataError, Interrupted
+from octnas.errors import DataError, Interrupted, RunError, SearchFailedError, afterwards
 from octnas.front import SearchResult
 from octnas.front.report import front_report
-from octnas.record import FrontReport, RunFolder, SearchHeader, TrialRecord, default_name, runs_home
+from octnas.record import (
+    FrontReport,
+    RunFolder,
+    SearchHeader,
+    TrialRecord,
+    TrialState,
+    default_name,
+    name_taken,
+    run_path,
+)
 from octnas.space import Feasible, SearchSpace, parse_space
 
 if TYPE_CHECKING:
     from octnas.data import ImageSet
     from octnas.engine.optuna_adapter import Proposer
     from octnas.engine.ray_adapter import Workers
+    from octnas.record.background import BackgroundTracker
     from octnas.record.mlflow_adapter import Tracker
 
 __all__ = ["resume", "search"]
@@ -85,7 +95,7 @@ def search(
     known_sampler(sampler)
     if name is None:
         name = default_name(searched.name)
-    elif (runs_home() / name).exists():
+    elif run_path(name).exists():
         raise name_taken(name)
     images = load_data(searched)
     from octnas.engine.ray_adapter import plan_workers
@@ -112,7 +122,6 @@ def search(
         yardsticks=choose_yardsticks(searched, feasible, trials=trials),
         options={
             "evaluate": evaluate_name,
-            "data_override": data,
             "noise_points": searched.proxy.noise_points if data is None else None,
             "space_source": source,
             "cores": workers.cores,
@@ -185,43 +194,66 @@ def _run(
             campaign.note(troubles.popleft())
 
     try:
-        records = run.records()
-        campaign = Campaign(
-            run,
-            space=space,
-            proposer=_proposer(header, space, feasible, records),
-            rungs=_rungs(space, records),
-            workers=workers.count,
-            limit=None if header.max_minutes is None else TimeLimit.after(header.max_minutes, start=start),
-            listeners=[each for each in (track, listener) if each is not None],
-            start=start,
-        )
-        campaign.note(_greeting(header, feasible), kind="begin")
-        tracking.sync(record for record in records if record.state.final)
-        run_trials(campaign, evaluate=str(header.options["evaluate"]), data=images, workers=workers)
-        if campaign.interrupted:
-            raise KeyboardInterrupt
-        result = SearchResult(header=header, records=campaign.records)
-        report = front_report(result)
-        tracking.log_front(report)
-        _leave_files(run, report, campaign)
-        statistics = dict(campaign.statistics())
-        run.journal.append({"event": "end", "state": "complete", "reason": campaign.ending, **statistics})
-        state = "complete"
-        campaign.note(_farewell(campaign.ending, statistics), kind="end")
+        with afterwards(f". Everything measured is kept: `octnas resume {run.name}` goes on"):
+            records = run.records()
+            campaign = Campaign(
+                run,
+                space=space,
+                proposer=_proposer(header, space, feasible, records),
+                rungs=_rungs(space, records),
+                workers=workers.count,
+                limit=_limit(header, start),
+                listeners=[each for each in (track, listener) if each is not None],
+                start=start,
+            )
+            campaign.note(_greeting(header, feasible), kind="begin")
+            tracking.sync(record for record in records if record.state.final)
+            run_trials(campaign, evaluate=str(header.options["evaluate"]), data=images, workers=workers)
+            if campaign.interrupted:
+                raise KeyboardInterrupt
+            result = SearchResult(header=header, records=campaign.records)
+            report = front_report(result)
+            tracking.log_front(report)
+            _leave_files(run, report, campaign)
+            _refuse_if_all_failed(campaign.records)
+            statistics = dict(campaign.statistics())
+            run.journal.append({"event": "end", "state": "complete", "reason": campaign.ending, **statistics})
+            state = "complete"
+            campaign.note(_farewell(campaign.ending, statistics), kind="end")
     except KeyboardInterrupt:
         state = "interrupted"
         raise Interrupted(run.name) from None
     finally:
-        try:
-            if state != "complete":
-                run.journal.append({"event": "end", "state": state})
-        finally:
-            tracking.close(state)
-            run.journal.release()
+        _close(run, tracking, state)
     for trouble in troubles:
         campaign.note(trouble)
     return result
+
+
+def _limit(header: SearchHeader, start: float) -> TimeLimit | None:
+    return None if header.max_minutes is None else TimeLimit.after(header.max_minutes, start=start)
+
+
+def _close(run: RunFolder, tracking: BackgroundTracker, state: str) -> None:
+    """Writes down how a search ended, sends the store what it lacks, and releases the journal."""
+    try:
+        if state != "complete":
+            # Where the disk is full the line is left out, and the search reads as interrupted, which it is.
+            with contextlib.suppress(RunError):
+                run.journal.append({"event": "end", "state": state})
+        tracking.close(state, timeout=60.0 if state == "complete" else 20.0)
+    except KeyboardInterrupt:  # again: the journal is whole, and the store is brought up to it by `resume`
+        raise Interrupted(run.name) from None
+    finally:
+        run.journal.release()
+
+
+def _refuse_if_all_failed(records: Sequence[TrialRecord]) -> None:
+    if records and all(record.state is TrialState.FAILED for record in records):
+        raise SearchFailedError(
+            f"all {len(records)} trials failed, the last with: {records[-1].reason}; mend the cause and "
+            "search under another name"
+        )
 
 
 def _proposer(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -45,9 +46,11 @@ def dry_run(
         training by backbone and of the whole search where nothing is stopped early.
 
     Raises:
-        OctnasError: there is no such space, backbone or data set.
+        OctnasError: there is no such space, backbone or data set, or the budget is not a finite number.
     """
     searched, _ = admitted_space(space, backbones=backbones, data=data)
+    if not math.isfinite(budget_gflops):
+        raise BudgetError(f"`budget_gflops` must be a finite number, but got {budget_gflops}")
     report: dict[str, Any] = {
         "space": searched.name,
         "size": searched.size(),
@@ -99,25 +102,35 @@ def unreachable(report: Mapping[str, Any]) -> BudgetError:
 
 def dry_run_table(report: Mapping[str, Any]) -> Table:
     """The report for a terminal."""
+    from rich import box
+    from rich.markup import escape
     from rich.table import Table
 
-    table = Table("", "", title="GFLOPs are 10^9 multiply-adds of the target network", show_header=False)
+    table = Table(box=box.SIMPLE_HEAD, show_header=False)
+    table.caption = "GFLOPs: 10^9 multiply-adds of the target network"
+    table.caption_justify = "left"
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     gflops = report["gflops"]
     rows = {
         "space": report["space"],
-        "architectures": f"{report['size']:,}",
+        "architectures": f"{report['size']:,}" if report["size"] < 10**9 else f"{report['size']:.3g}",
         "GFLOPs": f"{gflops['min']:.3f} to {gflops['max']:.3f}, median {gflops['median']:.3f}",
         "budget": f"{report['budget_gflops']:g} GFLOPs, {'' if report['reachable'] else 'not '}reachable",
         "within the budget": f"{report['feasible_share']:.3g} of the space",
     }
     if report["reachable"]:
         rows["backbones within it"] = ", ".join(report["feasible"]["backbones"])
-        rows["yardsticks"] = ", ".join(f"{each['label']} {each['backbone']}" for each in report["yardsticks"])
+        rows["yardsticks"] = "\n".join(
+            f"{each['label']} {each['backbone']}, {each['gflops']:.3f} GFLOPs"
+            f"{'' if each['within_budget'] else ', over the budget'}"
+            for each in report["yardsticks"]
+        )
     if "estimate" in report:
         seconds = report["estimate"]["search_seconds"]
         rows["at most about"] = f"{seconds / 60:.0f} min with {report['estimate']['workers']} trials at once"
     for key, value in rows.items():
-        table.add_row(key, value)
+        table.add_row(key, escape(value))
     return table
 
 
@@ -128,7 +141,15 @@ def _estimate(space: SearchSpace, feasible: Feasible, *, trainings: int) -> dict
     images = load_data(space)
     whole = settings_from_proxy(space.proxy, images)
     trained = min(len(images.train), whole.train_images or len(images.train))
-    short = replace(whole, epochs=None, steps=2 * TIMED_STEPS, evaluations=2, val_images=whole.val_batch_size)
+    workers = plan_workers()
+    short = replace(
+        whole,
+        epochs=None,
+        steps=2 * TIMED_STEPS,
+        evaluations=2,
+        val_images=whole.val_batch_size,
+        threads=workers.cpus,
+    )
     steps = whole.step_bounds(trained)[-1]
     seconds = {}
     for backbone in feasible.backbones:
@@ -139,10 +160,9 @@ def _estimate(space: SearchSpace, feasible: Feasible, *, trainings: int) -> dict
         validated = (scores_of(space.proxy) - 1) * (whole.val_images or len(images.val)) + len(images.val)
         validation = (timed.seconds - timed.train_seconds) * validated / whole.val_batch_size
         seconds[backbone] = round(steps * timed.train_seconds / TIMED_STEPS + validation, 2)
-    workers = plan_workers().count
     mean = sum(seconds.values()) / len(seconds)
     return {
         "training_seconds": seconds,
-        "search_seconds": round(mean * trainings / workers, 1),
-        "workers": workers,
+        "search_seconds": round(mean * trainings / workers.count, 1),
+        "workers": workers.count,
     }

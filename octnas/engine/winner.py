@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, get_args
 
 from octnas.data import load_images
+from octnas.engine.checks import data_source
 from octnas.engine.export_run import chosen_trial, training_folder
-from octnas.errors import unknown_name
+from octnas.errors import afterwards, unknown_name
 from octnas.record import EpochScore, RunFolder
 from octnas.space import parse_space
 from octnas.train import (
@@ -66,16 +67,17 @@ def train(
         progress=_print_epoch,
         notice=_print,
     )
-    tracker.log_training(
-        run.header,
-        record,
-        scale=report.scale,
-        epochs=report.epochs,
-        accuracy=report.accuracy,
-        test_accuracy=report.test_accuracy,
-        params={"data": report.data, "seed": report.seed},
-        scores=report.scores,
-    )
+    with afterwards(f"; the training is kept all the same: {report.checkpoint}"):
+        tracker.log_training(
+            run.header,
+            record,
+            scale=report.scale,
+            epochs=report.epochs,
+            accuracy=report.accuracy,
+            test_accuracy=report.test_accuracy,
+            params={"data": report.data, "seed": report.seed},
+            scores=report.scores,
+        )
     return report.to_dict()
 
 
@@ -101,7 +103,7 @@ def train_winner(
     Raises:
         RunError: there is no such trial, or the folder cannot be written.
         DataError: the images cannot be read.
-        TrainingDiverged: the loss did not stay finite.
+        TrainingDivergedError: the loss did not stay finite.
     """
     if scale is not None and scale not in get_args(Scale):
         raise unknown_name("scale", str(scale), get_args(Scale))
@@ -110,7 +112,7 @@ def train_winner(
     on_gpu = choose_device().type != "cpu"
     scale = scale or ("target" if on_gpu else "full")
     at_target = scale == "target"
-    source = data or run.header.data
+    source = data_source(data or run.header.data)
     size = space.target.input_size if at_target else space.proxy.input_size
     images = load_images(source, size=size)
     proxy = settings_from_proxy(space.proxy, images)

@@ -5,7 +5,16 @@ from __future__ import annotations
 from octnas.architecture import Architecture
 from octnas.record import SearchHeader, TrialRecord
 
-__all__ = ["UNITS", "alphas_by_stage", "is_uniform", "percent", "points", "trial_label", "what_search"]
+__all__ = [
+    "UNITS",
+    "alphas_by_stage",
+    "is_uniform",
+    "mean_alphas",
+    "percent",
+    "points",
+    "trial_label",
+    "what_search",
+]
 
 UNITS = "GFLOPs: 10^9 multiply-adds of the target network; accuracy: validation images, of the proxy"
 
@@ -16,6 +25,12 @@ def alphas_by_stage(architecture: Architecture) -> dict[int, tuple[float, ...]]:
     for slot, alpha in zip(architecture.table().slots, architecture.alphas, strict=True):
         stages[slot.stage] = (*stages.get(slot.stage, ()), alpha)
     return stages
+
+
+def mean_alphas(record: TrialRecord) -> str:
+    """The mean alpha of each stage, for instance "0.44 0.50 0.25 0.00"."""
+    stages = alphas_by_stage(record.architecture).values()
+    return " ".join(f"{sum(alphas) / len(alphas):.2f}" for alphas in stages)
 
 
 def percent(accuracy: float | None) -> str:

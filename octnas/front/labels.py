@@ -2,42 +2,52 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from octnas.front.layers import Layers
+from octnas.front.layers import Layers, staircase
 from octnas.front.result import SearchResult
 from octnas.record import TrialRecord
 
-__all__ = ["Label", "place_labels"]
+__all__ = ["Canvas", "Label", "place_labels"]
 
 Anchor = Literal["left", "center", "right"]
 _Box = tuple[float, float, float, float]
 
 _OFFSETS: tuple[tuple[float, float, Anchor], ...] = (
-    (0.0, 0.042, "center"),
-    (0.0, -0.042, "center"),
-    (0.016, 0.0, "left"),
-    (-0.016, 0.0, "right"),
-    (0.012, 0.05, "left"),
-    (-0.012, 0.05, "right"),
-    (0.012, -0.05, "left"),
-    (-0.012, -0.05, "right"),
-    (0.0, 0.085, "center"),
-    (0.0, -0.085, "center"),
+    (0.0, 1.2, "center"),
+    (0.0, -1.2, "center"),
+    (0.8, 0.0, "left"),
+    (-0.8, 0.0, "right"),
+    (0.5, 1.0, "left"),
+    (-0.5, 1.0, "right"),
+    (0.5, -1.0, "left"),
+    (-0.5, -1.0, "right"),
+    (0.5, 1.9, "left"),
+    (-0.5, 1.9, "right"),
+    (0.0, 2.4, "center"),
+    (0.0, -2.4, "center"),
 )
-"""Where a label may stand beside its point, in shares of the picture; the first free wins."""
-
-_CHARACTER, _LINE = 0.0078, 0.028
-"""Width of a character and height of a line in shares of the picture."""
+"""Where a label may stand beside its point, in lines of text; the first free wins."""
 
 _SHIFT: dict[Anchor, float] = {"left": 0.5, "center": 0.0, "right": -0.5}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Canvas:
+    """The inner part of a picture and the letters written on it, all in one unit (points or px)."""
+
+    width: float
+    height: float
+    character: float
+    line: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Label:
-    """A trial's name, `dx` and `dy` beside its point in shares of the picture's width and height."""
+    """A trial's name, `dx` and `dy` beside its point in the unit of the canvas."""
 
     record: TrialRecord
     text: str
@@ -46,22 +56,42 @@ class Label:
     anchor: Anchor
 
 
-def place_labels(result: SearchResult, layers: Layers) -> list[Label]:
-    """A label for the best candidate and for each yardstick, the best first."""
-    boxes = [_box(*layers.relative(record), 0.012, 0.02) for record in layers.shown]
+def place_labels(result: SearchResult, layers: Layers, canvas: Canvas) -> list[Label]:
+    """A label for the best candidate and for each yardstick, the best first, clear of points and lines."""
+
+    def place(record: TrialRecord) -> tuple[float, float]:
+        x, y = layers.relative(record)
+        return canvas.width * x, canvas.height * y
+
+    taken = [_box(*place(record), 0.5 * canvas.line, 0.5 * canvas.line) for record in layers.shown]
+    taken += _line_boxes(result, layers, canvas)
     labels = []
     for record in layers.named(result):
         text = _text(record, layers)
-        width = _CHARACTER * len(text)
-        x, y = layers.relative(record)
-        options = [
-            (_box(x + dx + _SHIFT[anchor] * width, y + dy, width / 2, _LINE / 2), dx, dy, anchor)
-            for dx, dy, anchor in _OFFSETS
-        ]
-        box, dx, dy, anchor = min(options, key=lambda option: _clash(option[0], boxes))
-        boxes.append(box)
+        half = canvas.character * len(text) / 2
+        x, y = place(record)
+        options = []
+        for lines_x, lines_y, anchor in _OFFSETS:
+            dx, dy = canvas.line * lines_x, canvas.line * lines_y
+            box = _box(x + dx + 2 * _SHIFT[anchor] * half, y + dy, half, canvas.line / 2)
+            options.append((box, dx, dy, anchor))
+        box, dx, dy, anchor = min(options, key=lambda option: _clash(option[0], taken, canvas))
+        taken.append(box)
         labels.append(Label(record=record, text=text, dx=dx, dy=dy, anchor=anchor))
     return labels
+
+
+def _line_boxes(result: SearchResult, layers: Layers, canvas: Canvas) -> list[_Box]:
+    """The strokes of the front's line, the uniform line and the budget's line as thin boxes."""
+    lines = [staircase(line, result.budget_gflops) for line in (layers.front_line, layers.uniform_line)]
+    lines.append(([result.budget_gflops] * 2, [layers.low, layers.high]))
+    boxes = []
+    for xs, ys in lines:
+        right = [canvas.width * (x - layers.left) / (layers.right - layers.left) for x in xs]
+        up = [canvas.height * (y - layers.low) / (layers.high - layers.low) for y in ys]
+        for (x1, y1), (x2, y2) in itertools.pairwise(zip(right, up, strict=True)):
+            boxes.append((min(x1, x2) - 1, min(y1, y2) - 1, max(x1, x2) + 1, max(y1, y2) + 1))
+    return boxes
 
 
 def _text(record: TrialRecord, layers: Layers) -> str:
@@ -74,12 +104,13 @@ def _box(x: float, y: float, half_width: float, half_height: float) -> _Box:
     return x - half_width, y - half_height, x + half_width, y + half_height
 
 
-def _clash(box: _Box, others: Sequence[_Box]) -> float:
-    """The area that the box shares with the others, and what of it would leave the picture, weighed more."""
+def _clash(box: _Box, others: Sequence[_Box], canvas: Canvas) -> float:
+    """The area that the box shares with the others, and how far it would leave the picture, weighed more."""
     shared = 0.0
     for other in others:
         width = min(box[2], other[2]) - max(box[0], other[0])
         height = min(box[3], other[3]) - max(box[1], other[1])
         shared += max(0.0, width) * max(0.0, height)
-    outside = max(0.0, -box[0]) + max(0.0, box[2] - 1) + max(0.0, -box[1]) + max(0.0, box[3] - 1)
-    return shared + 10 * outside
+    outside = max(0.0, -box[0]) + max(0.0, box[2] - canvas.width)
+    outside += max(0.0, -box[1]) + max(0.0, box[3] - canvas.height)
+    return shared + 10 * canvas.line * outside

@@ -40,9 +40,20 @@ class Layers:
     right: float
 
     @property
-    def below(self) -> int:
-        """How many early trials lie below `low`."""
-        return sum(self.is_below(record) for record in self.early)
+    def inside(self) -> tuple[TrialRecord, ...]:
+        """The early trials that are not below `low`."""
+        return tuple(record for record in self.early if not self.is_below(record))
+
+    @property
+    def below(self) -> tuple[TrialRecord, ...]:
+        """The early trials below `low`."""
+        return tuple(record for record in self.early if self.is_below(record))
+
+    @property
+    def early_name(self) -> str:
+        """What a picture calls the early trials."""
+        stopped = all(record.state is TrialState.STOPPED for record in self.early)
+        return "stopped early" if stopped else "stopped or under way"
 
     def is_below(self, record: TrialRecord) -> bool:
         """Whether a trial was stopped at an accuracy too low to be worth showing."""

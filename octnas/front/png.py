@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from octnas.front.describe import what_search
-from octnas.front.labels import place_labels
+from octnas.front.labels import Canvas, place_labels
 from octnas.front.layers import Layers, backbone_colours, sort_layers, staircase
 from octnas.front.result import SearchResult
+from octnas.front.text import state_counts
 from octnas.record import TrialRecord
 
 if TYPE_CHECKING:
@@ -22,6 +23,12 @@ __all__ = ["png_bytes", "write_png"]
 _INK = "#1f2933"
 _MUTED = "#6b7785"
 _GRID = "#e4e8ec"
+_INCHES = (11.0, 7.0)
+_AXES = (0.075, 0.19, 0.9, 0.68)
+"""Left, bottom, width and height of the inner part in shares of the picture."""
+
+_CANVAS = Canvas(width=72 * _INCHES[0] * _AXES[2], height=72 * _INCHES[1] * _AXES[3], character=5.6, line=12)
+"""In points (72 an inch), for letters of 9 points."""
 
 
 def write_png(result: SearchResult, path: str | os.PathLike[str]) -> None:
@@ -48,18 +55,19 @@ def png_bytes(result: SearchResult) -> bytes:
         "text.parse_math": False,  # a name with dollar signs is a name
     }
     with rc_context(style):
-        figure = Figure(figsize=(11, 7), dpi=150, facecolor="white")
+        figure = Figure(figsize=_INCHES, dpi=150, facecolor="white")
         FigureCanvasAgg(figure)
-        axes = figure.add_axes((0.075, 0.19, 0.9, 0.68))
+        axes = figure.add_axes(_AXES)
         layers = sort_layers(result)
         _frame(axes, result, layers)
         _lines(axes, result, layers)
         _points(axes, result, layers)
         _labels(axes, result, layers)
-        _legend(figure, axes, result)
+        _legend(figure, result, layers)
         figure.text(0.075, 0.945, f"Accuracy against compute: {result.name}", fontsize=15, weight="bold")
-        below = f"; {layers.below} trials stopped below this range (triangles)" if layers.below else ""
-        subtitle = f"{what_search(result.header)}; hypervolume {result.hypervolume:.4f}{below}"
+        subtitle = (
+            f"{what_search(result.header)}; {state_counts(result)}; hypervolume {result.hypervolume:.4f}"
+        )
         figure.text(0.075, 0.905, subtitle, fontsize=10, color=_MUTED)
         content = io.BytesIO()
         figure.savefig(content, format="png")
@@ -115,10 +123,8 @@ def _points(axes: Axes, result: SearchResult, layers: Layers) -> None:
             **{"linewidths": 1.0, **more},
         )
 
-    below = [record for record in layers.early if layers.is_below(record)]
-    inside = [record for record in layers.early if not layers.is_below(record)]
-    draw(below, "v", 26, hollow=True, alpha=0.5, zorder=3, clip_on=False)
-    draw(inside, "o", 26, hollow=True, alpha=0.5, zorder=3)
+    draw(layers.below, "v", 26, hollow=True, alpha=0.5, zorder=3, clip_on=False)
+    draw(layers.inside, "o", 26, hollow=True, alpha=0.5, zorder=3)
     draw(layers.dominated, "o", 38, hollow=False, alpha=0.4, zorder=4)
     draw(layers.uniform, "D", 62, hollow=False, zorder=6)
     draw(layers.plain, "s", 66, hollow=False, zorder=6)
@@ -133,13 +139,13 @@ def _labels(axes: Axes, result: SearchResult, layers: Layers) -> None:
     from matplotlib import patheffects
 
     halo = [patheffects.withStroke(linewidth=2.5, foreground="white")]
-    for label in place_labels(result, layers):
-        x, y = layers.relative(label.record)
-        axes.text(
-            x + label.dx,
-            y + label.dy,
+    for label in place_labels(result, layers, _CANVAS):
+        axes.annotate(
             label.text,
-            transform=axes.transAxes,
+            layers.relative(label.record),
+            xycoords="axes fraction",
+            xytext=(label.dx, label.dy),
+            textcoords="offset points",
             ha=label.anchor,
             va="center",
             fontsize=9,
@@ -149,21 +155,24 @@ def _labels(axes: Axes, result: SearchResult, layers: Layers) -> None:
         )
 
 
-def _legend(figure: Any, axes: Axes, result: SearchResult) -> None:
+def _legend(figure: Any, result: SearchResult, layers: Layers) -> None:
     from matplotlib.lines import Line2D
 
     def key(label: str, marker: str = "", *, hollow: bool = False, **more: Any) -> Line2D:
         face = "white" if hollow else _MUTED
         return Line2D([], [], marker=marker, label=label, markerfacecolor=face, **{"color": _MUTED, **more})
 
-    shapes = [
-        key("front", "o", markersize=9, color=_INK, linewidth=2),
-        key("dominated", "o", markersize=6, alpha=0.4, linestyle=""),
-        key("stopped early", "o", hollow=True, markersize=5, alpha=0.6, linestyle=""),
-        key("uniform alpha, pooled", "D", markersize=7, linestyle=(0, (3, 2))),
-        key("plain", "s", markersize=7, linestyle=""),
-        key("yardstick over budget", "X", hollow=True, markersize=8, linestyle=""),
-    ]
+    below = f"{len(layers.below)} below this range"
+    keys = (
+        (layers.front_line, key("front", "o", markersize=9, color=_INK, linewidth=2)),
+        (layers.dominated, key("dominated", "o", markersize=6, alpha=0.4, linestyle="")),
+        (layers.inside, key(layers.early_name, "o", hollow=True, markersize=5, alpha=0.6, linestyle="")),
+        (layers.below, key(below, "v", hollow=True, markersize=5, alpha=0.6, linestyle="")),
+        (layers.uniform, key("uniform alpha, pooled", "D", markersize=7, linestyle=(0, (3, 2)))),
+        (layers.plain, key("plain", "s", markersize=7, linestyle="")),
+        (layers.over, key("over budget", "X", hollow=True, markersize=8, linestyle="")),
+    )
+    shapes = [drawn for records, drawn in keys if records]
     backbones = [
         Line2D([], [], marker="o", linestyle="", markersize=8, color=colour, label=name)
         for name, colour in backbone_colours(result).items()
@@ -176,5 +185,5 @@ def _legend(figure: Any, axes: Axes, result: SearchResult) -> None:
         "handlelength": 3.0,
         "columnspacing": 1.4,
     }
-    figure.legend(handles=shapes, ncols=6, bbox_to_anchor=(0.066, 0.105), **place)
+    figure.legend(handles=shapes, ncols=7, bbox_to_anchor=(0.066, 0.105), **place)
     figure.legend(handles=backbones, ncols=8, bbox_to_anchor=(0.066, 0.062), **place)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 
-from octnas.front.describe import UNITS, percent, what_search
+from octnas.front.describe import UNITS, mean_alphas, percent
 from octnas.front.picture import html_page
 from octnas.front.png import png_bytes
 from octnas.front.result import SearchResult
@@ -17,19 +17,24 @@ __all__ = ["front_report"]
 _COLUMNS = (
     "id",
     "yardstick",
-    "state",
-    "backbone",
-    "downsample",
     "gflops",
-    "params",
     "accuracy",
+    "on_front",
+    "backbone",
+    "alphas",
+    "downsample",
+    "state",
+    "reason",
+    "within_budget",
     "loss",
+    "params",
     "epochs",
     "seconds",
-    "within_budget",
-    "alphas",
-    "reason",
 )
+
+
+_SPACE = "&emsp;"
+"""Sets the columns apart: MLflow's page puts no space between them."""
 
 
 def front_report(result: SearchResult) -> FrontReport:
@@ -50,25 +55,49 @@ def front_report(result: SearchResult) -> FrontReport:
 
 
 def _note(result: SearchResult) -> str:
+    """What was found, in Markdown: the best candidate, the verdict, and the front beside the yardsticks."""
     if result.best is None:
-        found = f"No candidate is on the front yet ({state_counts(result)})."
+        found = f"**No candidate is on the front yet** ({state_counts(result)})."
     else:
         best = result.best
         found = (
-            f"**Best: trial {best.id}**, {best.architecture.backbone}, {percent(best.accuracy)} at "
-            f"{best.gflops:.3f} GFLOPs ({what_search(result.header)}; {state_counts(result)})."
+            f"**Best candidate: trial {best.id}**, {best.architecture.backbone}, {percent(best.accuracy)} at "
+            f"{best.gflops:.3f} GFLOPs under a budget of {result.budget_gflops:g}."
         )
-    return f"{found} {verdict(result)}\n\n{UNITS}. The picture is `front.html` under Artifacts."
+    parts = [f"{found} {verdict(result)}", *_markdown_table(result)]
+    parts.append(f"{UNITS}. {state_counts(result)}.")
+    return "\n\n".join(parts)
+
+
+def _markdown_table(result: SearchResult) -> list[str]:
+    """The front and the yardsticks by cost; nothing where there are none."""
+    front = {record.id for record in result.front}
+    shown = [record for record in result.trials if record.id in front or record.yardstick is not None]
+    if not shown:
+        return []
+    heads = ("trial", "GFLOPs", "accuracy", "backbone", "mean alpha by stage", "")
+    rows = [f"| {' | '.join(f'{head}{_SPACE}' for head in heads)} |", "|---|---|---|---|---|---|"]
+    for record in sorted(shown, key=lambda each: (each.gflops, each.id)):
+        place = "front" if record.id in front else "" if record.within_budget else "over budget"
+        label = f"{record.id} {record.yardstick}" if record.yardstick else record.id
+        accuracy = percent(record.accuracy)
+        rows.append(
+            f"| {label}{_SPACE} | {record.gflops:.3f} | {accuracy} | {record.architecture.backbone} | "
+            f"{mean_alphas(record)} | {place} |"
+        )
+    return ["\n".join(rows)]
 
 
 def _table(result: SearchResult, ids: set[str]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_COLUMNS)
+    front = {record.id for record in result.front}
     for record in sorted(result.trials, key=lambda each: (each.gflops, each.id)):
         if record.id in ids:
             row = {
                 **record.summary(),
+                "on_front": record.id in front,
                 "alphas": " ".join(f"{each:.3g}" for each in record.architecture.alphas),
             }
             writer.writerow(["" if row[column] is None else row[column] for column in _COLUMNS])

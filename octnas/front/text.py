@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from octnas.front.describe import (
     UNITS,
-    alphas_by_stage,
     is_uniform,
+    mean_alphas,
     percent,
     points,
     trial_label,
     what_search,
 )
 from octnas.front.result import SearchResult
-from octnas.record import TrialRecord, TrialState
+from octnas.record import TrialRecord, TrialState, run_path
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -50,7 +51,7 @@ def front_table(result: SearchResult) -> Table:
             f"{record.gflops:.3f}",
             percent(record.accuracy) if record.accuracy is not None else str(record.state),
             record.architecture.backbone,
-            _mean_alphas(record),
+            mean_alphas(record),
             style="bold" if best else None if on_front else "dim",
         )
     return table
@@ -59,11 +60,6 @@ def front_table(result: SearchResult) -> Table:
 def _shown(result: SearchResult) -> list[TrialRecord]:
     front = {record.id for record in result.front}
     return [record for record in result.trials if record.id in front or record.yardstick is not None]
-
-
-def _mean_alphas(record: TrialRecord) -> str:
-    stages = alphas_by_stage(record.architecture).values()
-    return " ".join(f"{sum(alphas) / len(alphas):.2f}" for alphas in stages)
 
 
 def state_counts(result: SearchResult) -> str:
@@ -169,27 +165,40 @@ def result_text(result: SearchResult) -> RenderableType:
     head = f"{result.name}: {what_search(result.header)}; {figures}"
     failed = [record for record in result.trials if record.state is TrialState.FAILED]
     reasons = [Text(f"{trial_label(record)} failed: {record.reason}", style="yellow") for record in failed]
-    return Group(Text(head), front_table(result), *reasons, Text(verdict(result)))
+    parts: list[RenderableType] = [Text(head), front_table(result), *reasons, Text(f"\n{verdict(result)}")]
+    picture = run_path(result.name) / "front.html"
+    if picture.is_file():
+        parts.append(Text(f"\nPicture: {_short(picture)}"))
+    return Group(*parts)
+
+
+def _short(path: Path) -> str:
+    """The path from the working directory, where it lies below."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def runs_table(runs: Sequence[dict[str, Any]]) -> RenderableType:
     """The runs of `octnas list`, each as `RunSummary.to_dict` gives it."""
+    from rich import box
     from rich.markup import escape
     from rich.table import Table
     from rich.text import Text
 
     if not runs:
         return Text("no searches here yet: `octnas search --budget-gflops 2.0` makes one")
-    table = Table()
-    table.add_column("name")
-    table.add_column("state")
-    table.add_column("trials (finished)", justify="right")
-    table.add_column("space")
-    table.add_column("budget, GFLOPs", justify="right")
-    table.add_column("created")
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.caption = "budget: GFLOPs, 10^9 multiply-adds of the target network"
+    table.caption_justify = "left"
+    table.add_column("name", no_wrap=True)
+    table.add_column("state", no_wrap=True)
+    table.add_column("trials", justify="right", no_wrap=True)
+    table.add_column("space", overflow="fold", min_width=8)
+    table.add_column("budget", justify="right", no_wrap=True)
+    table.add_column("created", overflow="fold", min_width=10)
     for run in runs:
         budget = "-" if run["budget_gflops"] is None else f"{run['budget_gflops']:g}"
-        trials = f"{run['trials']} ({run['finished']})"
-        created = run["created"][:19]
+        trials = f"{run['finished']}/{run['trials']}"
+        created = run["created"][:16].replace("T", " ")
         table.add_row(escape(run["name"]), run["state"], trials, escape(run["space"]), budget, created)
     return table

@@ -9,6 +9,8 @@ from octnas.record.runs import (
     Yardstick,
     default_name,
     list_runs,
+    name_taken,
+    run_path,
     runs_home,
 )
 from octnas.record.tracking_values import FrontReport
@@ -27,6 +29,8 @@ __all__ = [
     "Yardstick",
     "default_name",
     "list_runs",
+    "name_taken",
     "replay",
+    "run_path",
     "runs_home",
 ]

@@ -11,7 +11,6 @@ import contextlib
 import hashlib
 import json
 import logging
-import os
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -21,8 +20,24 @@ from typing import TYPE_CHECKING, Any
 
 from octnas.errors import OctnasError, TrackingError
 from octnas.record.runs import SearchHeader
-from octnas.record.tracking_store import check_store, local_folder, resolve_store, run_link, without_password
-from octnas.record.tracking_values import FrontReport, Value, architecture_params, curves, values_at
+from octnas.record.tracking_store import (
+    SHARED_VIEW,
+    check_store,
+    local_folder,
+    prepare_environment,
+    resolve_store,
+    run_link,
+    with_links,
+    without_password,
+)
+from octnas.record.tracking_values import (
+    FrontReport,
+    Value,
+    architecture_params,
+    curves,
+    search_params,
+    values_at,
+)
 from octnas.record.trial import EpochScore, TrialRecord, TrialState
 
 if TYPE_CHECKING:
@@ -32,7 +47,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Tracker"]
 
-_STATUS = {TrialState.COMPLETE: "FINISHED", TrialState.STOPPED: "KILLED", TrialState.FAILED: "FAILED"}
+# MLflow draws "KILLED" as it draws "FAILED"; that a trial was stopped is in its tag octnas.state.
+_STATUS = {TrialState.COMPLETE: "FINISHED", TrialState.STOPPED: "FINISHED", TrialState.FAILED: "FAILED"}
 _END = {"complete": "FINISHED", "interrupted": "KILLED", "failed": "FAILED"}
 
 
@@ -65,7 +81,6 @@ class Tracker:
         self._search = ""
         self._children: dict[str, _Child] = {}
 
-    # ---------------------------------------------------------------- a search
     def start_search(self, header: SearchHeader) -> str:
         """The search's parent run, found again or created, and open; returns its id."""
         with self._translated() as client:
@@ -74,6 +89,7 @@ class Tracker:
                 found = self._create_search(client, header)
             else:
                 client.update_run(found, status="RUNNING")
+            client.set_experiment_tag(self._experiment_id, *SHARED_VIEW)
             self._parent, self._search = found, header.name
             self._children = dict(self._find_children(client, found))
         return found
@@ -108,7 +124,8 @@ class Tracker:
                 data = content if isinstance(content, bytes) else content.encode()
                 (Path(folder) / name).write_bytes(data)
             client.log_artifacts(run_id, folder)
-            client.set_tag(run_id, "mlflow.note.content", report.note)
+            note = with_links(report.note, self._experiment_id, run_id)
+            client.set_tag(run_id, "mlflow.note.content", note)
             client.log_metric(run_id, "hypervolume", report.hypervolume, step=report.finished)
             client.log_metric(run_id, "front_size", report.front_size, step=report.finished)
             client.log_metric(run_id, "trials_finished", report.finished, step=report.finished)
@@ -123,7 +140,6 @@ class Tracker:
             client.set_tag(self._need_parent(), "octnas.state", state)
             client.set_terminated(self._need_parent(), _END[state])
 
-    # ---------------------------------------------------------------- a winner
     def log_training(
         self,
         header: SearchHeader,
@@ -213,13 +229,11 @@ class Tracker:
             )
         return str(version.version)
 
-    # ---------------------------------------------------------------- links
     def link(self, run_id: str | None = None) -> str:
         """Where the search's run, or another, is seen; see `run_link`."""
         with self._translated():
             return run_link(self.uri, self._experiment_id, run_id or self._parent)
 
-    # ---------------------------------------------------------------- inside
     @contextlib.contextmanager
     def _translated(self) -> Iterator[MlflowClient]:
         """The client; whatever MLflow, its database or its network raises becomes a `TrackingError`."""
@@ -233,14 +247,7 @@ class Tracker:
 
     def _connect(self) -> MlflowClient:
         if self._client is None:
-            # A search must not hang on its tracking server, nor send anything to anybody else.
-            os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-            os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-            os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-            # Standard output belongs to `--json`; MLflow would print a link there whenever a run ends.
-            os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
-            os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-            os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+            prepare_environment()
             from mlflow.tracking import MlflowClient
 
             for name in ("mlflow", "alembic"):
@@ -297,17 +304,7 @@ class Tracker:
         }
         run = client.create_run(self._experiment_id, run_name=header.name, tags=tags)
         run_id = str(run.info.run_id)
-        params = {
-            "space": header.space,
-            "budget_gflops": header.budget_gflops,
-            "trials": header.trials,
-            "max_minutes": header.max_minutes,
-            "sampler": header.sampler,
-            "seed": header.seed,
-            "data": header.data,
-            "backbone": header.backbone,
-        }
-        self._params(client, run_id, params)
+        self._params(client, run_id, search_params(header))
         client.log_text(run_id, header.space_yaml, "space.yaml")
         return run_id
 
@@ -333,7 +330,7 @@ class Tracker:
             "octnas.trial_id": record.id,
             "octnas.digest": architecture.digest,
         }
-        name = f"{record.yardstick or 'trial'} {architecture.backbone} #{record.id}"
+        name = " ".join(filter(None, (record.id, record.yardstick, architecture.backbone)))
         start = int(1000 * (time.time() - record.seconds))
         run = client.create_run(self._experiment_id, start_time=start, run_name=name, tags=tags)
         return _Child(run_id=run.info.run_id, start=start)

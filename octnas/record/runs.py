@@ -33,6 +33,8 @@ __all__ = [
     "Yardstick",
     "default_name",
     "list_runs",
+    "name_taken",
+    "run_path",
     "runs_home",
 ]
 
@@ -150,7 +152,7 @@ class RunFolder:
         Raises:
             RunError: the name is taken or not a name, or the folder cannot be written.
         """
-        path = _path_of(name)
+        path = run_path(name)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.mkdir()
@@ -158,10 +160,7 @@ class RunFolder:
         except FileExistsError:
             if not path.is_dir():
                 raise RunError(f"{path.parent} must be a folder; move it or set OCTNAS_HOME") from None
-            raise RunError(
-                f"a run named {name!r} exists: `octnas resume {name}` goes on with it, "
-                f"`octnas delete {name}` removes it, another --name leaves it"
-            ) from None
+            raise name_taken(name) from None
         except OSError as error:
             raise RunError(
                 f"cannot write {path}: {error.strerror}; permit writing there or set OCTNAS_HOME"
@@ -185,7 +184,7 @@ class RunFolder:
         Raises:
             RunError: there is no such run, or its first line is damaged or of a newer version.
         """
-        path = _path_of(name)
+        path = run_path(name)
         if not path.is_dir():
             names = _names()
             near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
@@ -215,7 +214,7 @@ class RunFolder:
         Raises:
             RunError: there is no such run, a search holds it, or it cannot be removed.
         """
-        path = _path_of(name)
+        path = run_path(name)
         if not path.is_dir():
             RunFolder.open(name)
         with Journal(path / "journal.jsonl").exclusive():
@@ -248,12 +247,25 @@ class RunFolder:
         return records[trial_id]
 
 
+def name_taken(name: str) -> RunError:
+    """The error for a name that a run has already."""
+    return RunError(
+        f"a run named {name!r} exists: `octnas resume {name}` goes on with it, "
+        f"`octnas delete {name}` removes it, another --name leaves it"
+    )
+
+
 def list_runs() -> list[RunSummary]:
     """All runs, sorted by name; those whose journal is damaged too."""
     return [_summary(name) for name in _names()]
 
 
-def _path_of(name: str) -> Path:
+def run_path(name: str) -> Path:
+    """The folder of the run `name`, which may not exist.
+
+    Raises:
+        RunError: not a name.
+    """
     if not _NAME.fullmatch(name):
         raise RunError(
             "a run's name is 1 to 100 letters, digits and ._- and begins with a letter or digit, "

@@ -5,6 +5,7 @@ Nothing here imports mlflow, so that a store out of reach is refused in seconds,
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import sqlite3
@@ -15,11 +16,35 @@ from urllib.parse import urlsplit
 
 from octnas.errors import TrackingError
 
-__all__ = ["check_store", "local_folder", "resolve_store", "run_link", "without_password"]
+__all__ = [
+    "SHARED_VIEW",
+    "check_store",
+    "local_folder",
+    "prepare_environment",
+    "resolve_store",
+    "run_link",
+    "with_links",
+    "without_password",
+]
 
 _REMEDY = "start the server, or leave out --tracking-uri (and MLFLOW_TRACKING_URI) for a local ./mlflow.db"
 _PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
 _VIEW = "workflowType=machine_learning"  # else MLflow opens the view for chat traces
+_COLUMNS = (
+    "metrics.`accuracy`",
+    "metrics.`gflops`",
+    "params.`backbone`",
+    "params.`alphas`",
+    "tags.`octnas.state`",
+    "tags.`octnas.yardstick`",
+)
+
+SHARED_VIEW = (
+    "mlflow.sharedViewState.octnas",
+    json.dumps({"selectedColumns": _COLUMNS, "orderByKey": "attributes.start_time", "orderByAsc": False}),
+)
+"""The experiment's tag that tells MLflow's page which columns the list of runs has, where a link asks for it;
+without it the list shows neither accuracy nor GFLOPs. Trials stay below their search in this order."""
 
 
 def resolve_store(uri: str | None = None) -> str:
@@ -95,6 +120,18 @@ def _check_host(uri: str, scheme: str, timeout: float) -> None:
         raise TrackingError(f"no tracking server answers at {place} ({reason}): {_REMEDY}") from None
 
 
+def prepare_environment() -> None:
+    """Makes mlflow, before its import, quick to fail and quiet; what the user has set stays."""
+    # A search must not hang on its tracking server, nor send anything to anybody else.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    # Standard output belongs to `--json`; MLflow would print a link there whenever a run ends.
+    os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+
+
 def run_link(uri: str, experiment_id: str, run_id: str | None = None) -> str:
     """Where a run, or the experiment's list of runs, is seen; for a local file the command that serves it."""
     if not uri.startswith(("http://", "https://")):
@@ -105,9 +142,20 @@ def run_link(uri: str, experiment_id: str, run_id: str | None = None) -> str:
     return _page(f"{parts.scheme}://{parts.hostname}{port}{parts.path.rstrip('/')}", experiment_id, run_id)
 
 
+def with_links(note: str, experiment_id: str, run_id: str) -> str:
+    """A search's description with links to its picture and to the list of trials below its first paragraph.
+
+    MLflow's page folds a description after about five lines.
+    """
+    first, _, rest = note.partition("\n\n")
+    picture = f"#/experiments/{experiment_id}/runs/{run_id}/artifacts/front.html?{_VIEW}"
+    trials = _page("", experiment_id, None).removeprefix("/")
+    return f"{first}\n\n[Interactive picture]({picture}), [all trials as a table]({trials})\n\n{rest}"
+
+
 def _page(root: str, experiment_id: str, run_id: str | None) -> str:
     runs = f"{root}/#/experiments/{experiment_id}/runs"
-    return f"{runs}/{run_id}?{_VIEW}" if run_id else f"{runs}?{_VIEW}"
+    return f"{runs}/{run_id}?{_VIEW}" if run_id else f"{runs}?{_VIEW}&viewStateShareKey=octnas"
 
 
 def without_password(uri: str) -> str:

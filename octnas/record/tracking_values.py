@@ -6,9 +6,10 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from octnas.record.runs import SearchHeader
 from octnas.record.trial import EpochScore, TrialRecord
 
-__all__ = ["FrontReport", "Value", "architecture_params", "curves", "values_at"]
+__all__ = ["FrontReport", "Value", "architecture_params", "curves", "search_params", "values_at"]
 
 _CURVES = ("accuracy", "loss", "train_loss", "images_per_second")
 
@@ -47,6 +48,20 @@ def architecture_params(record: TrialRecord) -> dict[str, Any]:
         "downsample": architecture.downsample,
         "alphas": " | ".join(" ".join(f"{alpha:.3g}" for alpha in alphas) for alphas in stages.values()),
         **{f"alpha.stage{stage}": f"{sum(alphas) / len(alphas):.4g}" for stage, alphas in stages.items()},
+    }
+
+
+def search_params(header: SearchHeader) -> dict[str, Any]:
+    """What a search was asked for."""
+    return {
+        "space": header.space,
+        "budget_gflops": header.budget_gflops,
+        "trials": header.trials,
+        "max_minutes": header.max_minutes,
+        "sampler": header.sampler,
+        "seed": header.seed,
+        "data": header.data,
+        "backbone": header.backbone,
     }
 
 

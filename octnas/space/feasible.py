@@ -167,7 +167,9 @@ def budget_macs(budget_gflops: float) -> int:
     """
     value = float(budget_gflops)
     if not (math.isfinite(value) and value > 0):
-        raise BudgetError(f"`budget_gflops > 0` must hold (10^9 multiply-adds), but got {budget_gflops}")
+        raise BudgetError(
+            f"`budget_gflops` must be finite and above 0 (10^9 multiply-adds), but got {budget_gflops}"
+        )
     return int(Fraction(repr(value)) * 10**9)
 
 

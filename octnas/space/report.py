@@ -33,26 +33,28 @@ def catalog_report() -> list[dict[str, Any]]:
 
 def catalog_table(report: list[dict[str, Any]]) -> Table:
     """The catalog for a terminal."""
+    from rich import box
+    from rich.markup import escape
     from rich.table import Table
 
-    table = Table(
-        "space",
-        "backbones",
-        "alphas by",
-        "architectures",
-        "GFLOPs: min",
-        "max",
-        "data",
-        caption="GFLOPs are 10^9 multiply-adds of the target network",
+    table = Table(box=box.SIMPLE_HEAD)
+    table.caption = (
+        "size: architectures; GFLOPs, smallest to largest: 10^9 multiply-adds of the target network"
     )
+    table.caption_justify = "left"
+    table.add_column("space", no_wrap=True)
+    table.add_column("backbones", overflow="fold", min_width=8)
+    table.add_column("alphas by", no_wrap=True)
+    table.add_column("size", justify="right", no_wrap=True)
+    table.add_column("GFLOPs", justify="right", no_wrap=True)
+    table.add_column("data", overflow="fold")
     for space in report:
         table.add_row(
-            space["name"],
-            ", ".join(space["backbones"]),
+            escape(space["name"]),
+            " ".join(space["backbones"]),
             space["granularity"],
-            f"{space['size']:.3g}" if space["size"] > 10**12 else f"{space['size']:,}",
-            f"{space['gflops']['min']:.3f}",
-            f"{space['gflops']['max']:.3f}",
-            space["data"],
+            f"{space['size']:.3g}" if space["size"] > 10**9 else f"{space['size']:,}",
+            f"{space['gflops']['min']:.3f} to {space['gflops']['max']:.3f}",
+            escape(space["data"]),
         )
     return table

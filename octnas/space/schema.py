@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from fractions import Fraction
 from itertools import pairwise
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
@@ -216,8 +217,7 @@ def _first_fault(document: Document, faults: list[ErrorDetails]) -> str:
 
 
 def _unknown_choice(message: str, value: Any) -> str:
-    known = sorted({*get_args(Granularity), *get_args(Stem), *get_args(Downsample), "accuracy", "loss"})
-    near = difflib.get_close_matches(str(value), [word for word in known if f"'{word}'" in message], n=1)
+    near = difflib.get_close_matches(str(value), re.findall(r"'([^']*)'", message), n=1)
     hint = f": did you mean {near[0]!r}?" if near else ""
     return f"{message[:1].lower()}{message[1:]}, but got {value!r}{hint}"
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from octnas.train.evaluate import evaluate_network
-    from octnas.train.proxy import ProxyTraining, TrainingDiverged
+    from octnas.train.proxy import ProxyTraining
     from octnas.train.settings import TrainSettings, settings_from_proxy
     from octnas.train.speed import Mode, choose_device, mode_of
     from octnas.train.weights import load_weights, save_weights
@@ -21,7 +21,6 @@ __all__ = [
     "ProxyTraining",
     "Scale",
     "TrainSettings",
-    "TrainingDiverged",
     "TrainingReport",
     "choose_device",
     "evaluate_network",
@@ -38,7 +37,6 @@ _MODULES = {
     "ProxyTraining": "proxy",
     "Scale": "winner",
     "TrainSettings": "settings",
-    "TrainingDiverged": "proxy",
     "TrainingReport": "winner",
     "choose_device": "speed",
     "evaluate_network": "evaluate",

@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from octnas.architecture import Architecture
 from octnas.data import ImageSet, Split, augment
-from octnas.errors import OctnasError, RunError
+from octnas.errors import RunError, TrainingDivergedError
 from octnas.nn import build
 from octnas.record import EpochScore
 from octnas.train.evaluate import evaluate_network, to_input
@@ -30,17 +30,13 @@ from octnas.train.schedule import learning_rate
 from octnas.train.settings import TrainSettings
 from octnas.train.speed import mode_of
 
-__all__ = ["ProxyTraining", "TrainingDiverged"]
+__all__ = ["ProxyTraining"]
 
 CHECK_EVERY = 50
 """Steps between two looks at the losses: on a GPU each look waits for the device."""
 SUBSET_SEED = 0
 """Of the subsets of training and validation images, the same for all trials of all seeds."""
 _ORDER, _AUGMENT = 1, 2
-
-
-class TrainingDiverged(OctnasError, ArithmeticError):
-    """A training whose loss became infinite or not a number."""
 
 
 class ProxyTraining:
@@ -98,7 +94,7 @@ class ProxyTraining:
             full_validation: score on all validation images instead of the settings' subset.
 
         Raises:
-            TrainingDiverged: the training or validation loss is infinite or not a number.
+            TrainingDivergedError: the training or validation loss is infinite or not a number.
             RuntimeError: the training is finished.
         """
         if self.finished:
@@ -109,7 +105,7 @@ class ProxyTraining:
         trained = time.perf_counter()
         accuracy, loss = self.validate(full=full_validation)
         if not np.isfinite(loss):
-            raise TrainingDiverged(_diverged(f"validation loss is {loss}", last, self.settings))
+            raise TrainingDivergedError(_diverged(f"validation loss is {loss}", last, self.settings))
         end = time.perf_counter()
         score = EpochScore(
             epoch=self.epoch + 1,
@@ -138,7 +134,7 @@ class ProxyTraining:
         """Runs `count` steps, without a score; returns the images trained on and the mean loss of the steps.
 
         Raises:
-            TrainingDiverged: the loss is infinite or not a number.
+            TrainingDivergedError: the loss is infinite or not a number.
         """
         settings, network, optimizer, mode = self.settings, self.network, self._optimizer, self.mode
         total = self._bounds[-1]
@@ -165,7 +161,7 @@ class ProxyTraining:
                     index = int(bad.nonzero()[0])
                     step = self.step - len(unchecked) + index + 1
                     what = f"training loss is {values[index].item()}"
-                    raise TrainingDiverged(_diverged(what, step, settings))
+                    raise TrainingDivergedError(_diverged(what, step, settings))
                 loss_sum += float(values.sum())
                 unchecked.clear()
         return images, loss_sum / count

@@ -16,7 +16,7 @@ from typing import Any, Literal, get_args
 
 from octnas.architecture import Architecture
 from octnas.data import ImageSet
-from octnas.errors import unknown_name
+from octnas.errors import afterwards, unknown_name
 from octnas.record import EpochScore
 from octnas.train.evaluate import evaluate_network
 from octnas.train.files import written_whole
@@ -106,7 +106,7 @@ def train_and_keep(
 
     Raises:
         RunError: the folder cannot be written.
-        TrainingDiverged: the loss did not stay finite.
+        TrainingDivergedError: the loss did not stay finite.
     """
     checkpoint = folder / "checkpoint.pt"
     training = ProxyTraining(architecture, data, settings, seed=seed)
@@ -114,11 +114,12 @@ def train_and_keep(
         training.load(checkpoint)
     else:
         training.save(checkpoint)  # a folder that cannot be written is found now, not after an epoch
-    while not training.finished:
-        score = training.run_epoch()
-        training.save(checkpoint)
-        if progress is not None:
-            progress(score, settings.scores)
+    with afterwards("; the same command goes on after the last whole epoch"):
+        while not training.finished:
+            score = training.run_epoch()
+            training.save(checkpoint)
+            if progress is not None:
+                progress(score, settings.scores)
     begin = time.perf_counter()
     # Exported models compute in float32, so the accuracies that go with them are measured so.
     mode = dataclasses.replace(training.mode, precision="fp32")

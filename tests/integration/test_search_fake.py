@@ -23,7 +23,7 @@ from octnas import engine  # noqa: E402
 from octnas.engine import ray_adapter  # noqa: E402
 from octnas.errors import DataError, RunError, SearchFailedError, UnknownNameError  # noqa: E402
 from octnas.front import SearchResult  # noqa: E402
-from octnas.record import RunFolder, TrialState  # noqa: E402
+from octnas.record import Journal, RunFolder, TrialState  # noqa: E402
 
 SPACE = """
 name: tiny
@@ -110,6 +110,43 @@ def test_a_search_that_always_fails_alike_stops_and_says_why() -> None:
     records = RunFolder.open("hopeless").records()
     assert 5 <= len(records) < 12
     assert all(record.state.final for record in records)
+
+
+def test_a_search_of_failures_only_is_a_failed_search() -> None:
+    with pytest.raises(
+        SearchFailedError, match=r"all 3 trials failed, the last with: RuntimeError: no training"
+    ):
+        engine.search("tiny.yaml", budget_gflops=0.04, trials=2, name="short", evaluate=fakes.always_fails)
+    assert SearchResult.from_run("short").front == []
+
+
+def test_a_full_disk_ends_the_search_and_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    full: list[bool] = []
+    write = Journal.append
+
+    def append(journal: Journal, event: dict[str, object]) -> None:
+        if full:
+            raise RunError(f"cannot write {journal.path}: No space left on device")
+        write(journal, event)
+
+    def fill(event: engine.SearchEvent) -> None:
+        if event.kind == "finished" and event.finished == 3:
+            full.append(True)
+
+    monkeypatch.setattr(Journal, "append", append)
+    with pytest.raises(RunError, match=r"No space left.*`octnas resume full` goes on") as error:
+        engine.search(
+            "tiny.yaml", budget_gflops=0.04, trials=6, name="full", evaluate=fakes.slow, listener=fill
+        )
+    assert error.value.exit_code == 1
+    kept = {record.id: record for record in RunFolder.open("full").records() if record.state.final}
+    assert len(kept) == 3
+
+    full.clear()
+    records = {record.id: record for record in engine.resume("full").trials}
+    assert sum(record.yardstick is None for record in records.values()) == 6
+    assert all(record.state.final and record.state is not TrialState.FAILED for record in records.values())
+    assert {key: records[key] for key in kept} == kept
 
 
 def _started(place: Path, name: str, finished: int) -> subprocess.Popen[str]:

@@ -18,9 +18,10 @@ ROOT = Path(octnas.__file__).parent
 ALLOWED: dict[str, set[str]] = {
     "_version": set(),
     "errors": set(),
+    "machine": set(),
     "backbones": {"errors"},
     "architecture": {"errors", "backbones"},
-    "data": {"errors"},
+    "data": {"errors", "machine"},
     "record": {"errors", "backbones", "architecture", "_version"},
     "nn": {"errors", "backbones", "architecture"},
     "costs": {"errors", "backbones", "architecture", "nn"},
@@ -32,7 +33,7 @@ ALLOWED: dict[str, set[str]] = {
 }
 """What each package may import from octnas; engine, cli and the package itself may import all."""
 
-FREE = {"engine", "cli", "__init__"}
+FREE = {"engine", "cli", "__init__", "__main__"}
 WITHOUT_TORCH = [
     "errors",
     "backbones",

@@ -115,8 +115,8 @@ def test_each_glyph_class_has_every_font_of_its_split() -> None:
 
 
 def test_glyph_golden_statistics(glyphs: ImageSet) -> None:
-    assert glyphs.mean == pytest.approx((0.28178,), abs=5e-4)
-    assert glyphs.std == pytest.approx((0.23369,), abs=5e-4)
+    assert glyphs.mean == pytest.approx((0.214634,), abs=5e-4)
+    assert glyphs.std == pytest.approx((0.237556,), abs=5e-4)
 
 
 def test_glyph_noise_repeats_by_seed(glyphs: ImageSet) -> None:
@@ -147,5 +147,6 @@ def test_spoil_keeps_ink_brighter_than_background_and_adds_noise() -> None:
     images = spoil(levels, np.random.default_rng(0)).astype(np.float64)
     dark, bright = images[:, :, :16], images[:, :, 16:]
     assert (bright.mean(axis=(1, 2)) - dark.mean(axis=(1, 2))).min() > 50
-    assert 2 < np.median(bright.std(axis=(1, 2))) < 24
+    assert 5 < np.median(bright.std(axis=(1, 2))) < 14  # the noise is uniform in 3..16 grey levels
+    assert bright.std(axis=(1, 2)).max() < 17
     assert len(np.unique(dark.mean(axis=(1, 2)).round())) > 15

@@ -130,3 +130,19 @@ def test_yardsticks_over_budget_are_not_compared_with() -> None:
     rungs = Rungs([1], eta=2)
     rungs.replay([_record("1", [0.9], TrialState.RUNNING, within_budget=False, yardstick="plain")])
     assert rungs.scores(1) == {}
+
+
+def test_yardsticks_are_ranked_but_take_nobodys_place() -> None:
+    # Each yardstick dominates the candidates; counted in, they would leave room for none but the first.
+    rungs = Rungs([1], eta=3)
+    for number in range(4):
+        rungs.enter(f"y{number}", 1, (0.9, 0.1 + number / 10))
+    goes_on = [rungs.decide(str(number), 1, (0.1 * number, 1.0)) for number in range(6)]
+    assert goes_on == [True] * 6  # each is the best candidate so far
+    assert not rungs.decide("worse", 1, (0.05, 2.0))
+    # Replayed, a yardstick is one still.
+    again = Rungs([1], eta=3)
+    again.replay([_record("y", [0.9], TrialState.COMPLETE, yardstick="plain", gflops=0.1)])
+    again.replay([_record(str(n), [0.5], TrialState.STOPPED, gflops=1.0) for n in range(4)])
+    assert again.decide("new", 1, (0.6, 1.0))
+    assert not again.decide("worst", 1, (0.4, 1.0))

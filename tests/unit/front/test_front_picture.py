@@ -11,11 +11,13 @@ from front_case import result, trial, whole
 from PIL import Image
 
 from octnas.front import SearchResult
-from octnas.front.labels import place_labels
-from octnas.front.layers import backbone_colours, sort_layers, staircase
+from octnas.front.labels import Canvas, Label, place_labels
+from octnas.front.layers import Layers, backbone_colours, sort_layers, staircase
 from octnas.front.picture import html_page, write_html, write_png
 from octnas.front.report import front_report
 from octnas.record import TrialState
+
+CANVAS = Canvas(width=520, height=460, character=6.6, line=16)
 
 
 class Page(HTMLParser):
@@ -69,7 +71,9 @@ def test_the_range_shows_complete_trials_and_puts_outliers_at_the_edge() -> None
     assert layers.high == pytest.approx(0.95 + 0.12 * 0.06)
     records = {record.id: record for record in searched.records}
     assert layers.is_below(records["7"])
-    assert layers.below == 2
+    assert [record.id for record in layers.below] == ["7", "9"]
+    assert layers.inside == ()
+    assert layers.early_name == "stopped or under way"
     assert layers.place(records["7"]) == (1.0, layers.low)
     assert layers.is_beyond(records["2"])
     assert not layers.is_beyond(records["1"])
@@ -87,22 +91,52 @@ def test_crowded_labels_do_not_cover_each_other() -> None:
     names = [f"uniform-0.{i}" for i in range(4)]
     searched = result(*[trial(str(i), 1.5 + i / 100, 0.9, yardstick=name) for i, name in enumerate(names)])
     layers = sort_layers(searched)
-    labels = place_labels(searched, layers)
+    labels = place_labels(searched, layers, CANVAS)
     assert [label.text for label in labels] == names
-    centres = []
-    for label in labels:
-        x, y = layers.relative(label.record)
-        shift = {"left": 0.5, "center": 0.0, "right": -0.5}[label.anchor] * 0.0078 * len(label.text)
-        centres.append((x + label.dx + shift, y + label.dy))
-    for i, (x, y) in enumerate(centres):
-        for other_x, other_y in centres[:i]:
-            assert abs(x - other_x) > 0.0078 * 10 or abs(y - other_y) > 0.028
+    boxes = [_extent(label, layers) for label in labels]
+    for i, (left, low, right, high) in enumerate(boxes):
+        assert left >= -1e-9
+        assert right <= CANVAS.width
+        for other in boxes[:i]:
+            assert right <= other[0] or other[2] <= left or high <= other[1] or other[3] <= low
+
+
+def _extent(label: Label, layers: Layers) -> tuple[float, float, float, float]:
+    """Left, lower, right and upper end of a label's text in px."""
+    x, y = layers.relative(label.record)
+    width = CANVAS.character * len(label.text)
+    left = {"left": 0.0, "center": -0.5, "right": -1.0}[label.anchor] * width + CANVAS.width * x + label.dx
+    low = CANVAS.height * y + label.dy - CANVAS.line / 2
+    return left, low, left + width, low + CANVAS.line
+
+
+def test_a_label_keeps_clear_of_the_line_through_its_neighbourhood() -> None:
+    """The front's riser at 1.5 GFLOPs runs where the name of the yardstick at 1.52 would stand by default."""
+    searched = result(
+        trial("1", 1.0, 0.80),
+        trial("2", 1.5, 0.90),
+        trial("3", 1.52, 0.85, yardstick="uniform-0.5"),
+    )
+    layers = sort_layers(searched)
+    label = next(each for each in place_labels(searched, layers, CANVAS) if each.record.id == "3")
+    left, _, right, _ = _extent(label, layers)
+    riser = CANVAS.width * (1.5 - layers.left) / (layers.right - layers.left)
+    assert not left < riser < right
 
 
 def test_a_label_tells_the_cost_of_what_is_drawn_at_the_edge() -> None:
     searched = whole()
-    texts = [label.text for label in place_labels(searched, sort_layers(searched))]
+    texts = [label.text for label in place_labels(searched, sort_layers(searched), CANVAS)]
     assert texts == ["best: trial 5", "uniform-0.25", "plain", "uniform-0.75", "plain-pooled, 4.00 →"]
+
+
+def test_the_page_cannot_send_the_picture_anywhere() -> None:
+    page = html_page(whole())
+    config = page[page.rindex("Plotly.newPlot(") :]
+    assert (
+        '"modeBarButtons": [["toImage", "zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d"]]'
+        in config
+    )
 
 
 def test_colours_are_the_same_in_every_picture_of_a_search() -> None:
@@ -119,7 +153,7 @@ def test_the_page_draws_with_no_network(tmp_path: Path) -> None:
     assert "Plotly.newPlot(" in page
     assert len(page) > 3_000_000, "plotly.js is inside"
     rows = [read.cells[i : i + 6] for i in range(0, len(read.cells), 6)]
-    assert [row[0] for row in rows] == ["trial 4 (resnet18)", "uniform-0.25 resnet18", "trial 5 (resnet34)"]
+    assert [row[0] for row in rows] == ["4", "0, uniform-0.25", "5"]
     assert rows[2][1:3] == ["1.700", "93.00 %"]
     assert rows[0][5] == "1: 0.25 0.25 0.25 0.25; 2: 0.25 0.25 0.25 0.25; 3: 0.25 0.25 0.25 0.25; 4: 0 0 0 0"
 
@@ -135,7 +169,7 @@ def test_users_strings_are_text_not_markup() -> None:
     read = _read(html_page(searched))
     assert read.fetched == []
     assert read.tags == clean.tags
-    assert read.cells[0] == f"{evil} resnet18"
+    assert read.cells[0] == f"1, {evil}"
 
 
 @pytest.mark.parametrize(
@@ -186,7 +220,33 @@ def test_the_report_holds_tables_and_pictures() -> None:
     ]
     trials = list(csv.DictReader(io.StringIO(str(report.files["trials.csv"]))))
     assert {row["id"] for row in trials} == {str(i) for i in range(10)}
-    assert report.note.startswith("**Best: trial 5**, resnet34, 93.00 % at 1.700 GFLOPs")
-    assert "10^9 multiply-adds" in report.note
+    assert {row["id"] for row in trials if row["on_front"] == "True"} == {"4", "0", "5"}
+    found, table, units = report.note.split("\n\n")
+    assert found.startswith(
+        "**Best candidate: trial 5**, resnet34, 93.00 % at 1.700 GFLOPs under a budget of 2."
+    )
+    assert "beats the best uniform yardstick" in found
+    rows = [
+        [cell.replace("&emsp;", "").strip() for cell in line.strip("|").split("|")]
+        for line in table.splitlines()
+    ]
+    assert {len(row) for row in rows} == {6}
+    assert [row[0] for row in rows[2:]] == [
+        "4",
+        "0 uniform-0.25",
+        "5",
+        "3 plain",
+        "1 uniform-0.75",
+        "2 plain-pooled",
+    ]
+    assert rows[-1] == [
+        "2 plain-pooled",
+        "4.000",
+        "95.00 %",
+        "resnet50",
+        "0.25 0.25 0.25 0.00",
+        "over budget",
+    ]
+    assert "10^9 multiply-adds" in units
     assert str(report.files["front.html"]).startswith("<!doctype html>")
     assert bytes(report.files["front.png"])[:4] == b"\x89PNG"

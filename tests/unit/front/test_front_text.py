@@ -120,11 +120,16 @@ def test_list_of_runs() -> None:
     assert lines[0].replace("│", " ").split() == [
         "a",
         "complete",
-        "30",
-        "(29)",
+        "29/30",
         "small-2d",
         "0.04",
-        "2026-11-01T10:15:00",
+        "2026-11-01",
+        "10:15",
     ]
-    assert lines[1].replace("│", " ").split() == ["b", "damaged", "0", "(0)", "-"]
+    assert lines[1].replace("│", " ").split() == ["b", "damaged", "0/0", "-"]
+    name = "imagenet-2d-20261124-211352"
+    text = _print(runs_table([{**runs[0], "name": name, "state": "interrupted", "space": "imagenet-2d"}]), 80)
+    assert "…" not in text
+    assert f" {name} " in text, "a name is there to be copied"
+    assert " interrupted " in text
     assert "no searches here yet" in _print(runs_table([]))

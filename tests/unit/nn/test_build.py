@@ -172,3 +172,36 @@ def test_a_map_is_let_go_after_its_last_reader() -> None:
     """A ResNet needs two live maps whatever its depth: the block's input and what is being computed."""
     net = build(random_architecture("resnet50", 0), num_classes=5)
     assert net._registers == 2
+
+
+@pytest.mark.parametrize(("backbone", "last"), [("resnet18", "bn2"), ("resnet50", "bn3")])
+def test_zero_init_residual_is_torchvisions(backbone: str, last: str) -> None:
+    theirs = getattr(torchvision.models, backbone)(num_classes=10, zero_init_residual=True)
+    arch = Architecture.uniform(backbone, alpha=0.5)
+    for zero in (True, False):
+        ours = build(arch, num_classes=10, zero_init_residual=zero)
+        for name, value in theirs.named_parameters():
+            if value.ndim == 1 and name.endswith("weight"):
+                mine = ours.get_parameter(name)
+                assert torch.equal(mine, value if zero else torch.ones_like(value)), name
+                assert not zero or bool((mine == 0).all()) == name.endswith(f"{last}.weight")
+
+
+def test_a_body_that_begins_at_zero_leaves_the_shortcut_alone() -> None:
+    torch.manual_seed(0)
+    arch = random_architecture("resnet18", 3)
+    net = build(arch, num_classes=4, in_channels=1, zero_init_residual=True).eval()
+    other = build(arch, num_classes=4, in_channels=1, zero_init_residual=True).eval()
+    shared = {
+        name: value
+        for name, value in net.state_dict().items()
+        if not name.startswith("layer") or "downsample" in name
+    }
+    other.load_state_dict(shared, strict=False)
+    x = torch.randn(2, 1, 32, 32)
+    with torch.no_grad():
+        # The bodies' convolutions differ, and nothing of them is seen.
+        assert not torch.equal(
+            net.get_parameter("layer1.0.conv1.weight"), other.get_parameter("layer1.0.conv1.weight")
+        )
+        assert torch.equal(net(x), other(x))

@@ -16,7 +16,7 @@ from octnas.record import FrontReport, TrialState
 from octnas.record.mlflow_adapter import Tracker
 
 REPORT = FrontReport(
-    note="**Best: trial 1**.",
+    note="**Best: trial 1**.\n\nAll accuracies are of one seed.",
     hypervolume=0.41,
     front_size=2,
     finished=3,
@@ -117,11 +117,15 @@ def test_every_end_has_its_status(client: Any, uri: str) -> None:
     runs = {run.data.tags["octnas.trial_id"]: run for run in _runs(client, "three", "trial")}
     assert {key: run.info.status for key, run in runs.items()} == {
         "1": "FINISHED",
-        "2": "KILLED",
+        "2": "FINISHED",
         "3": "FAILED",
         "4": "KILLED",
     }
+    assert runs["2"].data.tags["octnas.state"] == "stopped"
+    assert runs["2"].data.tags["octnas.reason"] == "rung 1"
     assert runs["1"].data.tags["octnas.yardstick"] == "uniform-0.5"
+    names = {key: run.data.tags["mlflow.runName"] for key, run in runs.items()}
+    assert (names["1"], names["2"]) == ("1 uniform-0.5 resnet18", "2 resnet18")
     assert runs["3"].data.tags["octnas.reason"] == "loss is nan in epoch 1"
     assert "accuracy" not in runs["3"].data.metrics
     assert _runs(client, "three", "search")[0].info.status == "FAILED"
@@ -139,7 +143,14 @@ def test_the_front_is_shown(client: Any, uri: str) -> None:
     tracker.log_front(REPORT)
     tracker.log_front(REPORT)
     run = client.get_run(run_id)
-    assert run.data.tags["mlflow.note.content"] == "**Best: trial 1**."
+    experiment = client.get_experiment_by_name("octnas")
+    note = run.data.tags["mlflow.note.content"].split("\n\n")
+    assert (note[0], note[2]) == ("**Best: trial 1**.", "All accuracies are of one seed.")
+    page = f"#/experiments/{experiment.experiment_id}/runs"
+    assert f"({page}/{run.info.run_id}/artifacts/front.html?workflowType=machine_learning)" in note[1]
+    assert f"({page}?workflowType=machine_learning&viewStateShareKey=octnas)" in note[1]
+    view = json.loads(experiment.tags["mlflow.sharedViewState.octnas"])
+    assert {"metrics.`accuracy`", "metrics.`gflops`", "tags.`octnas.state`"} <= set(view["selectedColumns"])
     assert run.data.metrics["hypervolume"] == 0.41
     for name, content in REPORT.files.items():
         data = Path(client.download_artifacts(run_id, name)).read_bytes()

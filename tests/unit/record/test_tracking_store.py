@@ -72,9 +72,8 @@ def test_links_open_the_view_of_runs() -> None:
     assert run_link("http://me:pw@tracker:5000/base/", "3", "abc") == (
         "http://tracker:5000/base/#/experiments/3/runs/abc?workflowType=machine_learning"
     )
-    assert (
-        run_link("https://tracker", "3")
-        == "https://tracker/#/experiments/3/runs?workflowType=machine_learning"
+    assert run_link("https://tracker", "3") == (
+        "https://tracker/#/experiments/3/runs?workflowType=machine_learning&viewStateShareKey=octnas"
     )
     assert run_link("sqlite:////data/mlflow.db", "1", "abc") == (
         "mlflow server --backend-store-uri sqlite:////data/mlflow.db  then  "

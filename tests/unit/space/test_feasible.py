@@ -178,7 +178,7 @@ def test_the_figure_that_the_remedy_names_is_enough() -> None:
 
 @pytest.mark.parametrize("budget", [0, -1.0, float("nan"), float("inf")])
 def test_a_budget_must_be_a_positive_number(budget: float) -> None:
-    with pytest.raises(BudgetError, match="budget_gflops > 0"):
+    with pytest.raises(BudgetError, match="must be finite and above 0"):
         load_space("small-2d").feasible(budget)
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 from octnas.errors import OctnasError, SpaceError, UnknownNameError
-from octnas.space import load_space, parse_space
+from octnas.space import catalog, load_space, parse_space
+from octnas.space.schema import Definition
 
 GOOD = """\
 name: mine
@@ -127,3 +131,51 @@ def test_a_file_is_found_by_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert load_space(str(tmp_path / "mine")).name == "mine"
     monkeypatch.chdir(tmp_path)
     assert load_space("mine").name == "mine"
+
+
+def keys_of(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Every key that a file may spell, 'proxy.rungs.eta' for instance."""
+    for name, field in model.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            yield from keys_of(inner, f"{prefix}{name}.")
+        else:
+            yield prefix + name
+
+
+def test_the_readme_explains_every_key_and_no_other() -> None:
+    readme = (Path(__file__).parents[3] / "search_spaces" / "README.md").read_text(encoding="utf-8")
+    _, table = readme.split("| key | meaning | default |\n|---|---|---|\n")
+    rows = table.split("\n\n")[0].splitlines()
+    explained = [key for row in rows for key in re.findall(r"`([\w.]+)`", row.split("|")[1])]
+    assert len(explained) == len(set(explained))
+    assert set(explained) == set(keys_of(Definition))
+
+
+def test_the_readme_states_the_defaults_of_the_schema() -> None:
+    readme = (Path(__file__).parents[3] / "search_spaces" / "README.md").read_text(encoding="utf-8")
+    proxy = parse_space(GOOD.replace("  learning_rate: 1e-1\n", "")).proxy
+    for name in ("batch_size", "optimizer", "learning_rate", "weight_decay", "label_smoothing"):
+        row = next(line for line in readme.splitlines() if line.startswith("|") and f"`proxy.{name}`" in line)
+        _, keys, _, default, _ = row.split("|")
+        position = re.findall(r"`([\w.]+)`", keys).index(f"proxy.{name}")
+        stated = default.split(",")[position].strip(" `")
+        value = getattr(proxy, name)
+        assert stated == value if isinstance(value, str) else float(stated) == value, name
+
+
+@pytest.mark.parametrize(("name", "steps"), [("imagenet-2d", 1200), ("small-2d", 800)])
+def test_shipped_spaces_train_as_was_measured(name: str, steps: int) -> None:
+    proxy = load_space(name).proxy
+    assert (proxy.steps, proxy.evaluations, proxy.epochs) == (steps, 4, None)
+    assert (proxy.optimizer, proxy.learning_rate, proxy.weight_decay) == ("adamw", 0.004, 0.05)
+    assert (proxy.rungs.eta, proxy.rungs.min_epochs) == (3, 2)
+
+
+def test_an_optimizer_is_one_of_two() -> None:
+    assert parse_space(GOOD).proxy.optimizer == "adamw"
+    assert parse_space(GOOD + "  optimizer: sgd\n").proxy.optimizer == "sgd"
+    with pytest.raises(SpaceError, match=r"line 15, `proxy\.optimizer`: .*'adam': did you mean 'adamw'"):
+        parse_space(GOOD + "  optimizer: adam\n")
+    with pytest.raises(SpaceError, match=r"`proxy\.noise_points`: .*greater than or equal to 0"):
+        parse_space(GOOD + "  noise_points: -1\n")

@@ -49,5 +49,5 @@ def tiny() -> Architecture:
 @pytest.fixture
 def settings() -> TrainSettings:
     return TrainSettings(
-        epochs=2, batch_size=32, learning_rate=0.05, val_images=40, precision="fp32", device="cpu"
+        epochs=2, batch_size=32, learning_rate=0.01, val_images=40, precision="fp32", device="cpu"
     )

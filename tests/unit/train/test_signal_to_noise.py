@@ -45,7 +45,8 @@ def test_its_architectures_are_distinct_and_fit_the_narrow_proxies(script: dict[
 
 def test_a_candidate_is_read_from_its_spelling(script: dict[str, Any]) -> None:
     candidate = script["parse_candidate"](
-        "name=a,data=fashion-sample,width=8,train_images=500,learning_rate=.1"
+        "name=a,data=fashion-sample,width=8,train_images=500,learning_rate=.1,optimizer=sgd"
     )
     assert (candidate.name, candidate.data, candidate.width) == ("a", "fashion-sample", 8)
-    assert (candidate.train_images, candidate.learning_rate, candidate.epochs) == (500, 0.1, 3)
+    assert (candidate.train_images, candidate.learning_rate, candidate.optimizer) == (500, 0.1, "sgd")
+    assert candidate.steps == 500

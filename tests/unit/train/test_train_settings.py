@@ -13,7 +13,7 @@ import pytest
 from octnas.errors import UnknownNameError
 from octnas.train import Scale, TrainSettings, settings_at_scale, settings_from_proxy
 from octnas.train.schedule import learning_rate
-from octnas.train.settings import SettingsError
+from octnas.train.settings import Optimizer, SettingsError
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,11 @@ class Proxy:
     steps: int | None = None
     evaluations: int | None = None
     batch_size: int = 64
+    optimizer: Optimizer = "sgd"
     learning_rate: float = 0.2
     weight_decay: float = 1e-3
     label_smoothing: float = 0.1
+    augment: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,14 +79,21 @@ def test_an_unknown_precision_names_the_known_ones() -> None:
         TrainSettings(epochs=1, precision="bf61")  # type: ignore[arg-type]
 
 
+def test_an_unknown_optimizer_names_the_known_ones() -> None:
+    with pytest.raises(UnknownNameError, match="did you mean 'adamw'\\? known are adamw, sgd"):
+        TrainSettings(epochs=1, optimizer="adam")  # type: ignore[arg-type]
+
+
 def test_a_proxy_becomes_settings() -> None:
     settings = settings_from_proxy(Proxy(), Images(train=range(12_000), val=range(8_000)))
     assert settings == TrainSettings(
         epochs=3,
         batch_size=64,
+        optimizer="sgd",
         learning_rate=0.2,
         weight_decay=1e-3,
         label_smoothing=0.1,
+        augment=False,
         train_images=6000,
         val_images=1000,
     )
@@ -101,9 +110,9 @@ def test_a_proxy_given_in_steps_keeps_its_evaluations() -> None:
 
 
 def test_full_scale_is_four_times_the_passes_over_all_images() -> None:
-    proxy = TrainSettings(epochs=3, train_images=6000, learning_rate=0.2)
+    proxy = TrainSettings(epochs=3, train_images=6000, learning_rate=0.2, augment=False)
     full = settings_at_scale(proxy, "full", images=12_000)
-    assert full == dataclasses.replace(proxy, epochs=12, train_images=None)
+    assert full == dataclasses.replace(proxy, epochs=12, train_images=None, augment=True)
 
 
 def test_full_scale_of_a_proxy_in_steps() -> None:
