@@ -224,9 +224,11 @@ def _run(
         state = "interrupted"
         raise Interrupted(run.name) from None
     finally:
-        _close(run, tracking, state)
+        sent = _close(run, tracking, state)
     for trouble in troubles:
         campaign.note(trouble)
+    if sent:
+        campaign.note(f"MLflow: {tracker.link()}")
     return result
 
 
@@ -234,14 +236,17 @@ def _limit(header: SearchHeader, start: float) -> TimeLimit | None:
     return None if header.max_minutes is None else TimeLimit.after(header.max_minutes, start=start)
 
 
-def _close(run: RunFolder, tracking: BackgroundTracker, state: str) -> None:
-    """Writes down how a search ended, sends the store what it lacks, and releases the journal."""
+def _close(run: RunFolder, tracking: BackgroundTracker, state: str) -> bool:
+    """Writes down how a search ended, sends the store what it lacks, and releases the journal.
+
+    Returns whether the store has all of it.
+    """
     try:
         if state != "complete":
             # Where the disk is full the line is left out, and the search reads as interrupted, which it is.
             with contextlib.suppress(RunError):
                 run.journal.append({"event": "end", "state": state})
-        tracking.close(state, timeout=60.0 if state == "complete" else 20.0)
+        return tracking.close(state, timeout=60.0 if state == "complete" else 20.0)
     except KeyboardInterrupt:  # again: the journal is whole, and the store is brought up to it by `resume`
         raise Interrupted(run.name) from None
     finally:

@@ -11,7 +11,7 @@ import pytest
 from pydantic import BaseModel
 
 from octnas.errors import OctnasError, SpaceError, UnknownNameError
-from octnas.space import catalog, load_space, parse_space
+from octnas.space import load_space, parse_space
 from octnas.space.schema import Definition
 
 GOOD = """\
