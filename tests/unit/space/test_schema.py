@@ -164,7 +164,7 @@ def test_the_readme_states_the_defaults_of_the_schema() -> None:
         assert stated == value if isinstance(value, str) else float(stated) == value, name
 
 
-@pytest.mark.parametrize(("name", "steps"), [("imagenet-2d", 1200), ("small-2d", 800)])
+@pytest.mark.parametrize(("name", "steps"), [("imagenet-2d", 700), ("small-2d", 800)])
 def test_shipped_spaces_train_as_was_measured(name: str, steps: int) -> None:
     proxy = load_space(name).proxy
     assert (proxy.steps, proxy.evaluations, proxy.epochs) == (steps, 4, None)
