@@ -169,7 +169,7 @@ def test_shipped_spaces_train_as_was_measured(name: str, steps: int) -> None:
     proxy = load_space(name).proxy
     assert (proxy.steps, proxy.evaluations, proxy.epochs) == (steps, 4, None)
     assert (proxy.optimizer, proxy.learning_rate, proxy.weight_decay) == ("adamw", 0.004, 0.05)
-    assert (proxy.rungs.eta, proxy.rungs.min_epochs) == (3, 2)
+    assert (proxy.rungs.eta, proxy.rungs.min_epochs) == (2, 2)
 
 
 def test_an_optimizer_is_one_of_two() -> None:
