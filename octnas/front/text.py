@@ -117,16 +117,23 @@ def _against_uniform(
     top = max(equal, key=lambda each: (each.accuracy or 0.0, -each.gflops))
     gap = (top.accuracy or 0.0) - (bar.accuracy or 0.0)
     what = f"{trial_label(top)} ({percent(top.accuracy)} at {top.gflops:.3f} GFLOPs)"
+    if noise is not None and abs(100 * gap) < _threshold(noise):
+        side = "more" if gap >= 0 else "less"
+        return (
+            f"The search and the best uniform yardstick do not differ beyond seed noise at equal or lower "
+            f"cost: {what} against {where}, {points(gap)} {side} with "
+            f"{100 * top.gflops / bar.gflops:.0f} % of its multiply-adds."
+        )
     if gap > 0:
         return (
             f"The search beats the best uniform yardstick at equal or lower cost: {what} against {where}, "
-            f"{points(gap)} more{_noise_note(gap, noise)}."
+            f"{points(gap)} more."
         )
     if gap == 0 and top.gflops < bar.gflops:
         return f"The search equals the best uniform yardstick at lower cost: {what} against {where}."
     return (
         f"The search does not beat the best uniform yardstick at equal or lower cost: its best there is "
-        f"{what} against {where}, {points(gap)} less{_noise_note(gap, noise)}."
+        f"{what} against {where}, {points(gap)} less."
     )
 
 

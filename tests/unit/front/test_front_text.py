@@ -75,10 +75,13 @@ def test_plain_pooled_within_the_budget_is_the_uniform_alpha_0() -> None:
 
 def test_verdict_calls_small_differences_noise() -> None:
     searched = result(trial("0", 1.5, 0.920, yardstick="uniform-0.5"), trial("1", 1.5, 0.925))
-    assert "0.50 points more (within seed noise)" in verdict(searched, 0.2)
+    noisy = verdict(searched, 0.2)
+    assert "do not differ beyond seed noise" in noisy
+    assert "0.50 points more with " in noisy
+    assert "beats" not in noisy
     assert "Accuracy varies by 0.20 points" in verdict(searched, 0.2)
     assert "single-seed differences under 0.57 points are noise" in verdict(searched, 0.2)
-    assert "(within seed noise)" not in verdict(searched, 0.1)
+    assert "beats the best uniform yardstick" in verdict(searched, 0.1)
 
 
 def test_verdict_without_candidates_or_at_another_cost() -> None:

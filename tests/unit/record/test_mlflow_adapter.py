@@ -1,8 +1,17 @@
-"""Against a real SQLite store: making one takes several seconds, so the file shares one for all its tests."""
+"""Against real stores, a SQLite file and an MLflow server.
+
+Making one takes several seconds, so the file shares each for all its tests; the server's are marked slow.
+"""
 
 from __future__ import annotations
 
 import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,9 +33,32 @@ REPORT = FrontReport(
 )
 
 
-@pytest.fixture(scope="module")
-def uri(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return f"sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db"
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("server", marks=pytest.mark.slow)])
+def uri(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("store")
+    if request.param == "sqlite":
+        yield f"sqlite:///{folder}/mlflow.db"
+        return
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    store = ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", str(folder)]
+    server = subprocess.Popen(
+        [sys.executable, "-m", "mlflow", "server", *store, "--host", "127.0.0.1", "--port", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        for _ in range(240):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.5)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait(30)
 
 
 @pytest.fixture(scope="module")
@@ -55,8 +87,9 @@ def test_a_search_is_one_run_with_its_params_tags_and_space(client: Any, uri: st
     assert run.data.tags["octnas.data_fingerprint"] == "0123abcd"
     assert run.data.tags["octnas.version.octnas"] == "0.1.0"
     assert Path(client.download_artifacts(run_id, "space.yaml")).read_text() == "name: imagenet-2d\n"
-    artifacts = Path(run.info.artifact_uri.removeprefix("file://"))
-    assert artifacts.is_relative_to(Path(uri.removeprefix("sqlite:///")).parent / "mlruns")
+    if uri.startswith("sqlite"):
+        artifacts = Path(run.info.artifact_uri.removeprefix("file://"))
+        assert artifacts.is_relative_to(Path(uri.removeprefix("sqlite:///")).parent / "mlruns")
     assert f"/runs/{run_id}?workflowType=machine_learning" in tracker.link()
 
 
@@ -205,11 +238,17 @@ def test_training_export_and_registration(client: Any, uri: str, tmp_path: Path)
     assert versions == ["1", "2"]
     version = client.get_model_version("octnas-six", "2")
     assert version.run_id == exported
+    import mlflow
+    from mlflow.artifacts import download_artifacts
     from mlflow.models import Model
 
-    signature = Model.load(version.source.removeprefix("file://")).signature
+    source = version.source.removeprefix("file://")
+    if not uri.startswith("sqlite"):
+        mlflow.set_tracking_uri(uri)
+        source = download_artifacts(artifact_uri=version.source, dst_path=str(tmp_path))
+    signature = Model.load(source).signature
     assert signature.inputs.to_dict()[0]["tensor-spec"] == {"dtype": "float32", "shape": (-1, 3)}
-    loaded = onnx.load(str(Path(version.source.removeprefix("file://")) / "model.onnx"))
+    loaded = onnx.load(str(Path(source) / "model.onnx"))
     assert loaded.graph.node[0].op_type == "Relu"
 
 
