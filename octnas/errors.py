@@ -15,6 +15,7 @@ __all__ = [
     "BudgetError",
     "DataError",
     "ExportError",
+    "ExportTargetError",
     "Interrupted",
     "OctnasError",
     "RunError",
@@ -50,6 +51,12 @@ class ExportError(OctnasError, RuntimeError):
     """An exported file that does not reproduce its network."""
 
     exit_code = 1
+
+
+class ExportTargetError(ExportError):
+    """A folder that an export cannot write, or must not, found before anything is exported."""
+
+    exit_code = 2
 
 
 class RunError(OctnasError, RuntimeError):

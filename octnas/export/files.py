@@ -17,6 +17,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -27,7 +28,7 @@ from torch import Tensor, nn
 from octnas.architecture import Architecture
 from octnas.costs import cost
 from octnas.data import ImageSet
-from octnas.errors import ArchitectureError, ExportError
+from octnas.errors import ArchitectureError, ExportError, ExportTargetError
 from octnas.export.card import DataFacts, Provenance, model_card
 from octnas.export.deploy import deploy
 from octnas.export.verify import Verification, verify
@@ -154,23 +155,26 @@ def export_model(
 
 
 def check_target(to: Path) -> Path:
-    """The real path of the folder to write, once it is certain that nothing but an earlier export is lost.
+    """The real path of the folder to write, once it is certain that it can be and that nothing is lost.
 
     Raises:
-        ExportError: it is a file, or a folder with anything in it that is not of an export.
+        ExportTargetError: it is a file, it cannot be written, or it holds anything that is not of an export.
     """
     try:
         target = to.resolve()
-        if not target.exists():
-            return target
-        held = {path.name for path in target.iterdir()}
+        held = {path.name for path in target.iterdir()} if target.exists() else set()
+        # Tried and not asked for: root is told that it may write where nobody can.
+        with TemporaryDirectory(dir=next((path for path in target.parents if path.exists()), target)):
+            pass
     except NotADirectoryError:
-        raise ExportError(f"an export goes into a folder, but {to} is a file: choose another --to") from None
+        raise ExportTargetError(
+            f"an export goes into a folder, but {to} is a file or lies in one: choose another --to"
+        ) from None
     except OSError as error:
-        raise ExportError(f"cannot read {to}: {error.strerror}; choose another --to") from None
+        raise ExportTargetError(f"cannot write {to}: {error.strerror}; choose another --to") from None
     if held and not (held <= set(FILES.values()) and _is_architecture(target / FILES["architecture"])):
         strange = sorted(held - set(FILES.values())) or sorted(held)
-        raise ExportError(
+        raise ExportTargetError(
             f"an export replaces nothing but an earlier export, but {to} holds {strange[0]!r}: "
             "choose another --to"
         )

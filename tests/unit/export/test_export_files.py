@@ -20,8 +20,8 @@ from safetensors.torch import load_file
 import octnas
 from octnas.architecture import Architecture
 from octnas.costs import cost
-from octnas.errors import ExportError
-from octnas.export import export_model, files
+from octnas.errors import ExportError, ExportTargetError
+from octnas.export import check_target, export_model, files
 from octnas.nn import build
 
 NAMES = {"model.onnx", "model.pt2", "weights.safetensors", "architecture.json", "README.md", "classes.json"}
@@ -209,6 +209,20 @@ def test_an_earlier_export_is_replaced(exported: Exported, tmp_path: Path) -> No
     assert (to / "README.md").read_text(encoding="utf-8").startswith("# resnet18 with octave convolutions")
     assert [path.name for path in tmp_path.iterdir()] == ["winner"]
     assert {path.name for path in to.iterdir()} == NAMES
+
+
+@pytest.mark.parametrize("place", ["a-file", "a-file/inside", "/proc/none/deep", "/proc/none"])
+def test_a_folder_that_cannot_be_written_is_bad_input(tmp_path: Path, place: str) -> None:
+    (tmp_path / "a-file").write_text("mine")
+    with pytest.raises(ExportTargetError, match="choose another --to") as caught:
+        check_target(tmp_path / place)
+    assert caught.value.exit_code == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["a-file"]
+
+
+def test_a_folder_to_be_made_is_left_to_be_made(tmp_path: Path) -> None:
+    assert check_target(tmp_path / "new" / "winner") == (tmp_path / "new" / "winner").resolve()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_nothing_else_is_replaced(exported: Exported, tmp_path: Path) -> None:
