@@ -153,7 +153,7 @@ def _started(place: Path, name: str, finished: int) -> subprocess.Popen[str]:
     """A search in a process of its own, once it has `finished` trials and others are under way."""
     command = [sys.executable, "-c", DRIVER, "tiny.yaml", name]
     process = subprocess.Popen(command, cwd=place, text=True, stdout=subprocess.PIPE)
-    until = time.monotonic() + 120
+    until = time.monotonic() + 300
     journal = place / "runs" / name / "journal.jsonl"
     final = re.compile(r'"state":"(complete|stopped)"')
     while not journal.exists() or len(final.findall(journal.read_text(encoding="utf-8"))) < finished:
@@ -191,7 +191,7 @@ def test_after_sigkill_nothing_finished_is_trained_again_and_nothing_is_missing(
 def test_ctrl_c_ends_cleanly_and_the_search_can_go_on(place: Path) -> None:
     process = _started(place, "stopped", 2)
     process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=200)
     assert (output, process.returncode) == ("interrupted stopped\n", 130)
     run = RunFolder.open("stopped")
     assert run.journal.read()[-1]["state"] == "interrupted"
@@ -203,11 +203,10 @@ def test_ctrl_c_ends_cleanly_and_the_search_can_go_on(place: Path) -> None:
 
 
 def test_a_time_limit_ends_even_a_training_that_never_reports() -> None:
-    begin = time.monotonic()
     result = engine.search(
-        "tiny.yaml", budget_gflops=0.04, trials=12, name="late", evaluate=fakes.stuck, max_minutes=0.1
+        "tiny.yaml", budget_gflops=0.04, trials=12, name="late", evaluate=fakes.stuck, max_minutes=0.2
     )
-    assert time.monotonic() - begin < 100  # a stuck training takes 120 s
+    assert not (RunFolder.open("late").path / "unstuck").exists()
     assert result.trials
     assert {(record.state, record.reason) for record in result.trials} == {(TrialState.STOPPED, "time limit")}
     assert result.front == []
