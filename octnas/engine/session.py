@@ -39,12 +39,11 @@ from octnas.space import Feasible, SearchSpace, parse_space
 
 if TYPE_CHECKING:
     from octnas.data import ImageSet
-    from octnas.engine.optuna_adapter import Proposer
     from octnas.engine.ray_adapter import Workers
     from octnas.record.background import BackgroundTracker
     from octnas.record.mlflow_adapter import Tracker
 
-__all__ = ["resume", "search"]
+__all__ = ["new_campaign", "resume", "search"]
 
 
 def search(
@@ -168,6 +167,30 @@ def resume(name: str, *, listener: Listener | None = None) -> SearchResult:
     return _run(run, searched, feasible, images, workers, tracker, listener, start)
 
 
+def new_campaign(run: RunFolder, *, space: SearchSpace, feasible: Feasible, **options: Any) -> Campaign:
+    """The campaign of a run from its journal: its sampler and its rungs know every record there is.
+
+    Args:
+        options: further arguments of `Campaign`.
+    """
+    from octnas.engine.optuna_adapter import Proposer
+
+    header, records, proxy = run.header, run.records(), space.proxy
+    eta = proxy.rungs.eta
+    levels = rung_levels(min_epochs=proxy.rungs.min_epochs, eta=eta, max_epochs=scores_of(proxy))
+    rungs = Rungs(levels, eta=eta, rank_by=proxy.rank_by)
+    rungs.replay(records)
+    proposer = Proposer(
+        feasible,
+        sampler=header.sampler,
+        seed=header.seed,
+        rank_by=proxy.rank_by,
+        reserved=[each.architecture for each in header.yardsticks],
+        records=records,
+    )
+    return Campaign(run, space=space, proposer=proposer, rungs=rungs, **options)
+
+
 def _run(
     run: RunFolder,
     space: SearchSpace,
@@ -195,19 +218,17 @@ def _run(
 
     try:
         with afterwards(f". Everything measured is kept: `octnas resume {run.name}` goes on"):
-            records = run.records()
-            campaign = Campaign(
+            campaign = new_campaign(
                 run,
                 space=space,
-                proposer=_proposer(header, space, feasible, records),
-                rungs=_rungs(space, records),
+                feasible=feasible,
                 workers=workers.count,
                 limit=_limit(header, start),
                 listeners=[each for each in (track, listener) if each is not None],
                 start=start,
             )
             campaign.note(_greeting(header, feasible), kind="begin")
-            tracking.sync(record for record in records if record.state.final)
+            tracking.sync(record for record in campaign.records if record.state.final)
             run_trials(campaign, evaluate=str(header.options["evaluate"]), data=images, workers=workers)
             if campaign.interrupted:
                 raise KeyboardInterrupt
@@ -259,29 +280,6 @@ def _refuse_if_all_failed(records: Sequence[TrialRecord]) -> None:
             f"all {len(records)} trials failed, the last with: {records[-1].reason}; mend the cause and "
             "search under another name"
         )
-
-
-def _proposer(
-    header: SearchHeader, space: SearchSpace, feasible: Feasible, records: Sequence[TrialRecord]
-) -> Proposer:
-    from octnas.engine.optuna_adapter import Proposer
-
-    return Proposer(
-        feasible,
-        sampler=header.sampler,
-        seed=header.seed,
-        rank_by=space.proxy.rank_by,
-        reserved=[each.architecture for each in header.yardsticks],
-        records=records,
-    )
-
-
-def _rungs(space: SearchSpace, records: Sequence[TrialRecord]) -> Rungs:
-    proxy = space.proxy
-    levels = rung_levels(min_epochs=proxy.rungs.min_epochs, eta=proxy.rungs.eta, max_epochs=scores_of(proxy))
-    rungs = Rungs(levels, eta=proxy.rungs.eta, rank_by=proxy.rank_by)
-    rungs.replay(records)
-    return rungs
 
 
 def _tracker(uri: str | None) -> Tracker:

@@ -22,7 +22,6 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from octnas.architecture import Architecture
@@ -33,6 +32,7 @@ from octnas.export.card import DataFacts, Provenance, model_card
 from octnas.export.deploy import deploy
 from octnas.export.verify import Verification, verify
 from octnas.nn import OctaveNetwork
+from octnas.train.weights import write_weights
 
 __all__ = ["ExportReport", "check_target", "export_model"]
 
@@ -125,7 +125,7 @@ def export_model(
             (work / FILES["architecture"]).write_text(network.architecture.to_json() + "\n", encoding="utf-8")
             names = json.dumps(list(classes), ensure_ascii=False, indent=1)
             (work / FILES["classes"]).write_text(names + "\n", encoding="utf-8")
-            _write_weights(network, work / FILES["weights"])
+            write_weights(network, work / FILES["weights"])
             _write_graphs(deployed, example_shape, work)
         verification = _verified(work, reference, example_shape, data, total.macs)
         card = model_card(
@@ -198,18 +198,6 @@ class _WithInput(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.network((images - self.mean) * self.factor if self.normalises else images)
         return logits
-
-
-def _write_weights(network: nn.Module, path: Path) -> None:
-    state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
-    save_file(state, path, metadata={"format": "pt"})
-    path.chmod(0o666 & ~_umask())  # it is written for the owner alone
-
-
-def _umask() -> int:
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask
 
 
 def _write_graphs(deployed: nn.Module, shape: tuple[int, int, int], folder: Path) -> None:

@@ -71,13 +71,12 @@ def _note(result: SearchResult) -> str:
 
 def _markdown_table(result: SearchResult) -> list[str]:
     """The front and the yardsticks by cost; nothing where there are none."""
-    front = {record.id for record in result.front}
-    shown = [record for record in result.trials if record.id in front or record.yardstick is not None]
-    if not shown:
+    if not result.compared:
         return []
+    front = {record.id for record in result.front}
     heads = ("trial", "GFLOPs", "accuracy", "backbone", "mean alpha by stage", "")
     rows = [f"| {' | '.join(f'{head}{_SPACE}' for head in heads)} |", "|---|---|---|---|---|---|"]
-    for record in sorted(shown, key=lambda each: (each.gflops, each.id)):
+    for record in result.compared:
         place = "front" if record.id in front else "" if record.within_budget else "over budget"
         label = f"{record.id} {record.yardstick}" if record.yardstick else record.id
         accuracy = percent(record.accuracy)

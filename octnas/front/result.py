@@ -50,6 +50,13 @@ class SearchResult:
         return pareto.pareto_front(self.records, self.budget_gflops)
 
     @cached_property
+    def compared(self) -> list[TrialRecord]:
+        """The front and the yardsticks, those over the budget too, sorted by GFLOPs."""
+        front = {record.id for record in self.front}
+        shown = [each for each in self.records if each.id in front or each.yardstick is not None]
+        return sorted(shown, key=lambda each: (each.gflops, each.id))
+
+    @cached_property
     def best(self) -> TrialRecord | None:
         """The most accurate member of the front that is no yardstick, ties to the cheaper."""
         return pareto.best(self.records, self.budget_gflops)

@@ -42,7 +42,7 @@ def front_table(result: SearchResult) -> Table:
     table.add_column("backbone", overflow="fold")
     table.add_column("mean alpha by stage", no_wrap=True)
     front = {record.id for record in result.front}
-    for record in sorted(_shown(result), key=lambda each: (each.gflops, each.id)):
+    for record in result.compared:
         on_front = record.id in front
         best = result.best is not None and record.id == result.best.id
         table.add_row(
@@ -55,11 +55,6 @@ def front_table(result: SearchResult) -> Table:
             style="bold" if best else None if on_front else "dim",
         )
     return table
-
-
-def _shown(result: SearchResult) -> list[TrialRecord]:
-    front = {record.id for record in result.front}
-    return [record for record in result.trials if record.id in front or record.yardstick is not None]
 
 
 def state_counts(result: SearchResult) -> str:

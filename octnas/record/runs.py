@@ -22,7 +22,7 @@ from typing import Any
 
 from octnas.architecture import Architecture
 from octnas.errors import RunError
-from octnas.record.journal import Journal
+from octnas.record.journal import Journal, replay
 from octnas.record.trial import TrialRecord
 
 __all__ = [
@@ -285,7 +285,7 @@ def _summary(name: str) -> RunSummary:
     try:
         run = RunFolder.open(name)
         events = run.journal.read()
-        records = run.records()
+        records = replay(events)
     except (RunError, KeyError, ValueError, TypeError):
         # A list of runs must show the damaged ones too: they can be deleted.
         return RunSummary(name=name, state="damaged", trials=0, finished=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import torch
@@ -11,19 +12,35 @@ from safetensors.torch import load_file, save_file
 from octnas.errors import RunError
 from octnas.train.files import written_whole
 
-__all__ = ["load_weights", "save_weights"]
+__all__ = ["load_weights", "save_weights", "write_weights"]
+
+
+def write_weights(network: torch.nn.Module, path: Path) -> None:
+    """Writes the state dict (torchvision's names, dense weights) of a network as safetensors.
+
+    Raises:
+        OSError, SafetensorError: the file cannot be written.
+    """
+    # safetensors wants plain memory; channels-last weights are not contiguous and the layout is not needed.
+    state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    save_file(state, path, metadata={"format": "pt"})
+    path.chmod(0o666 & ~_umask())  # safetensors lets nobody but the owner read it
+
+
+def _umask() -> int:
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
 
 
 def save_weights(network: torch.nn.Module, path: Path) -> None:
-    """Writes the state dict (torchvision's names, dense weights) of a network as safetensors.
+    """`write_weights`, whole or not at all.
 
     Raises:
         RunError: the file cannot be written.
     """
-    # safetensors wants plain memory; channels-last weights are not contiguous and the layout is not needed.
-    state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
     with written_whole(Path(path)) as part:
-        save_file(state, part)
+        write_weights(network, part)
 
 
 def load_weights(network: torch.nn.Module, path: Path) -> None:

@@ -21,6 +21,7 @@ from mlflow.entities import Run
 from mlflow.models import Model
 from mlflow.tracking import MlflowClient
 from onnxruntime import InferenceSession
+from stand_ins import WITHOUT_OCTNAS
 
 from octnas.architecture import Architecture
 from octnas.costs import cost
@@ -56,16 +57,10 @@ TRIAL_KEYS = {
     "epochs", "seconds", "yardstick",
 }  # fmt: skip
 
-ALONE = """
-import json, sys
-from importlib.abc import MetaPathFinder
-
-class Blocked(MetaPathFinder):
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] == "octnas":
-            raise ImportError("blocked")
-
-sys.meta_path.insert(0, Blocked())
+ALONE = (
+    WITHOUT_OCTNAS
+    + """
+import json
 import numpy, onnxruntime, torch
 
 with numpy.load("images.npz") as arrays:
@@ -87,6 +82,7 @@ print(json.dumps({
     "scale": float(abs(logits["onnx"]).max()),
 }))
 """
+)
 
 INTERRUPTED = """
 import fakes

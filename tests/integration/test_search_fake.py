@@ -12,28 +12,19 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import fakes
 import pytest
+from stand_ins import TINY_SPACE
+
+from octnas import engine
+from octnas.engine import ray_adapter
+from octnas.errors import DataError, RunError, SearchFailedError, UnknownNameError
+from octnas.front import SearchResult
+from octnas.record import Journal, RunFolder, TrialState
 
 TESTS = Path(__file__).parents[1]
-sys.path.insert(0, str(TESTS))
 
-import fakes  # noqa: E402
-
-from octnas import engine  # noqa: E402
-from octnas.engine import ray_adapter  # noqa: E402
-from octnas.errors import DataError, RunError, SearchFailedError, UnknownNameError  # noqa: E402
-from octnas.front import SearchResult  # noqa: E402
-from octnas.record import Journal, RunFolder, TrialState  # noqa: E402
-
-SPACE = """
-name: tiny
-description: two small backbones
-granularity: stage
-alphas: [0, 0.25, 0.5, 0.75]
-backbones: [resnet18, resnet26]
-target: {input_size: 32, channels: 1, classes: 10, width: 16, stem: small}
-proxy: {data: fashion-sample, width: 16, epochs: 3, rungs: {eta: 3, min_epochs: 1}}
-"""
+SPACE = TINY_SPACE + "proxy: {data: fashion-sample, width: 16, epochs: 3, rungs: {eta: 3, min_epochs: 1}}\n"
 
 DRIVER = """
 import sys

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from stand_ins import TINY_SPACE
 
 from octnas import engine
 from octnas.architecture import Architecture
@@ -21,15 +22,7 @@ from octnas.costs import cost
 from octnas.record import RunFolder, SearchHeader, TrialRecord, TrialState
 from octnas.space import catalog, parse_space
 
-SPACE = """\
-name: tiny
-description: two small backbones
-granularity: stage
-alphas: [0, 0.25, 0.5, 0.75]
-backbones: [resnet18, resnet26]
-target: {input_size: 32, channels: 1, classes: 10, width: 16, stem: small}
-proxy: {data: fashion-sample, width: 16, epochs: 3}
-"""
+SPACE = TINY_SPACE + "proxy: {data: fashion-sample, width: 16, epochs: 3}\n"
 SMALL = ["--space", "tiny.yaml", "--budget-gflops", "0.04"]
 
 

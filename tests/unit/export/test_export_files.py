@@ -16,6 +16,7 @@ import torch
 import torchvision
 from export_case import CLASSES, SIDE, Exported, some_provenance
 from safetensors.torch import load_file
+from stand_ins import WITHOUT_OCTNAS
 
 import octnas
 from octnas.architecture import Architecture
@@ -26,16 +27,9 @@ from octnas.nn import build
 
 NAMES = {"model.onnx", "model.pt2", "weights.safetensors", "architecture.json", "README.md", "classes.json"}
 
-ALONE = """
-import sys
-from importlib.abc import MetaPathFinder
-
-class Blocked(MetaPathFinder):
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] == "octnas":
-            raise ImportError("blocked")
-
-sys.meta_path.insert(0, Blocked())
+ALONE = (
+    WITHOUT_OCTNAS
+    + """
 import numpy, onnxruntime, torch
 
 images = numpy.load("images.npy")
@@ -49,6 +43,7 @@ try:
 except ImportError:
     print("alone")
 """
+)
 
 
 def logits_of(exported: Exported, pixels: np.ndarray) -> np.ndarray:

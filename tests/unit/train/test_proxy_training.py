@@ -303,7 +303,9 @@ def test_weights_come_back_as_they_were(
 ) -> None:
     training = ProxyTraining(tiny, corners, settings, seed=0)
     training.run_epoch()
+    (tmp_path / "plain").touch()
     save_weights(training.network, tmp_path / "w.safetensors")
+    assert (tmp_path / "w.safetensors").stat().st_mode == (tmp_path / "plain").stat().st_mode
     fresh = ProxyTraining(tiny, corners, settings, seed=1).network
     load_weights(fresh, tmp_path / "w.safetensors")
     assert equal(list(fresh.state_dict().values()), list(training.network.state_dict().values()))

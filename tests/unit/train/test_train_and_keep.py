@@ -15,20 +15,27 @@ from octnas.errors import RunError
 from octnas.nn import build
 from octnas.record import EpochScore
 from octnas.train import TrainSettings, evaluate_network, load_weights, mode_of, train_and_keep
+from octnas.train.winner import Progress
 
 
 def die(score: EpochScore, epochs: int) -> None:
     raise KeyboardInterrupt
 
 
-def test_what_is_kept_reproduces_what_is_reported(
-    corners: ImageSet, tiny: Architecture, settings: TrainSettings, tmp_path: Path
-) -> None:
+def listener() -> tuple[list[tuple[int, int]], Progress]:
+    """A `progress`, and the list in which it keeps (epoch, epochs) of each call."""
     seen: list[tuple[int, int]] = []
 
     def note(score: EpochScore, epochs: int) -> None:
         seen.append((score.epoch, epochs))
 
+    return seen, note
+
+
+def test_what_is_kept_reproduces_what_is_reported(
+    corners: ImageSet, tiny: Architecture, settings: TrainSettings, tmp_path: Path
+) -> None:
+    seen, note = listener()
     folder = tmp_path / "t"
     report = train_and_keep(tiny, corners, settings, scale="full", seed=0, folder=folder, progress=note)
     assert seen == [(1, 2), (2, 2)]
@@ -52,18 +59,14 @@ def test_what_is_kept_reproduces_what_is_reported(
 def test_an_interrupted_training_goes_on(
     corners: ImageSet, tiny: Architecture, settings: TrainSettings, tmp_path: Path
 ) -> None:
-    seen: list[int] = []
-
-    def note(score: EpochScore, epochs: int) -> None:
-        seen.append(score.epoch)
-
+    seen, note = listener()
     with pytest.raises(KeyboardInterrupt):
         train_and_keep(tiny, corners, settings, scale="proxy", seed=0, folder=tmp_path / "a", progress=die)
     resumed = train_and_keep(
         tiny, corners, settings, scale="proxy", seed=0, folder=tmp_path / "a", progress=note
     )
     whole = train_and_keep(tiny, corners, settings, scale="proxy", seed=0, folder=tmp_path / "b")
-    assert seen == [2]
+    assert seen == [(2, 2)]
     assert [score.epoch for score in resumed.scores] == [1, 2]
     assert [score.loss for score in resumed.scores] == [score.loss for score in whole.scores]
     assert resumed.accuracy == whole.accuracy
@@ -75,15 +78,11 @@ def test_an_interrupted_training_goes_on(
 def test_a_checkpoint_of_another_seed_is_not_taken_up(
     corners: ImageSet, tiny: Architecture, settings: TrainSettings, tmp_path: Path
 ) -> None:
-    seen: list[int] = []
-
-    def note(score: EpochScore, epochs: int) -> None:
-        seen.append(score.epoch)
-
+    seen, note = listener()
     with pytest.raises(KeyboardInterrupt):
         train_and_keep(tiny, corners, settings, scale="proxy", seed=0, folder=tmp_path, progress=die)
     train_and_keep(tiny, corners, settings, scale="proxy", seed=1, folder=tmp_path, progress=note)
-    assert seen == [1, 2]
+    assert seen == [(1, 2), (2, 2)]
 
 
 def test_a_folder_that_cannot_be_made_is_an_error_of_one_line(
