@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from octnas.engine.samplers import DEFAULT_SAMPLER, Sampler
 from octnas.errors import ArchitectureError, Interrupted, OctnasError, RunError
 
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on s
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of a search, as `octnas list` shows it.")]
 Best = Annotated[bool, typer.Option("--best", help="The most accurate front member that is no yardstick.")]
 Trial = Annotated[str | None, typer.Option("--trial", metavar="ID", help="A trial of the search.")]
-Sampler = Literal["tpe", "nsga2", "random"]
 
 
 @app.command(epilog="Example: octnas search --budget-gflops 2.0 --max-minutes 15")
@@ -55,7 +55,16 @@ def search(
     max_minutes: Annotated[
         float | None, typer.Option(min=0.0, help="Stop after this many minutes of wall-clock.")
     ] = None,
-    sampler: Annotated[Sampler, typer.Option(help="Who proposes.")] = "tpe",
+    sampler: Annotated[Sampler, typer.Option(help="Who proposes.")] = DEFAULT_SAMPLER,
+    confirm: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=8,
+            help="Seeds with which the winner and the yardstick next to it are trained again before the "
+            "search claims anything.",
+        ),
+    ] = 3,
     cpus_per_trial: Annotated[int, typer.Option(min=1, help="Processor cores for a trial.")] = 1,
     gpus_per_trial: Annotated[
         float | None,
@@ -72,8 +81,11 @@ def search(
         bool, typer.Option("--dry-run", help="Size up the space and the budget; train nothing.")
     ] = False,
     estimate: Annotated[
-        bool, typer.Option("--estimate", help="With --dry-run: time a few steps, estimate the search's time.")
-    ] = False,
+        bool,
+        typer.Option(
+            "--estimate/--no-estimate", help="With --dry-run: time a few steps, estimate the search's time."
+        ),
+    ] = True,
     as_json: Json = False,
 ) -> None:
     """Search backbones and alphas per stage and layer under a compute budget."""
@@ -86,7 +98,11 @@ def search(
             backbones=backbone,
             data=data,
             trials=trials,
+            confirm=confirm,
+            cpus_per_trial=cpus_per_trial,
+            gpus_per_trial=gpus_per_trial,
             estimate=estimate,
+            note=_say,
         )
         _emit(report, as_json, lambda: engine.dry_run_table(report))
         if not report["reachable"]:
@@ -101,6 +117,7 @@ def search(
             trials=trials,
             max_minutes=max_minutes,
             sampler=sampler,
+            confirm=confirm,
             cpus_per_trial=cpus_per_trial,
             gpus_per_trial=gpus_per_trial,
             tracking_uri=tracking_uri,
@@ -272,10 +289,10 @@ def main() -> None:
     try:
         code = app(standalone_mode=False)
     except OctnasError as error:
-        _complain(str(error))
+        _say(str(error))
         code = error.exit_code
     except typer.TyperException as error:
-        _complain(_usage_text(error))
+        _say(_usage_text(error))
         code = error.exit_code
     except typer.Abort:
         code = 1
@@ -288,7 +305,7 @@ def _resumable() -> Iterator[None]:
     try:
         yield
     except Interrupted as interrupt:
-        _complain(f"interrupted; everything measured is kept. Go on with: octnas resume {interrupt.name}")
+        _say(f"interrupted; everything measured is kept. Go on with: octnas resume {interrupt.name}")
         raise typer.Exit(130) from None
 
 
@@ -339,5 +356,5 @@ def _emit(document: dict[str, Any], as_json: bool, render: Callable[[], Renderab
     Console(soft_wrap=isinstance(rendered, str)).print(rendered, markup=False, highlight=False)
 
 
-def _complain(message: str) -> None:
+def _say(message: str) -> None:
     sys.stderr.write(f"octnas: {' '.join(message.split())}\n")

@@ -7,52 +7,27 @@ is a decision that `octnas resume` sees. Nothing here knows where trials run, no
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
-from octnas.architecture import Architecture
-from octnas.costs import cost
+from octnas.engine.busy import Busy
+from octnas.engine.confirm import Confirmation, Confirming
 from octnas.engine.evaluate import TrialJob, scores_of
-from octnas.engine.events import Kind, Listener, SearchEvent
+from octnas.engine.events import Kind, Listener, SearchEvent, seconds_left
+from octnas.engine.failures import same_failure
+from octnas.engine.jobs import confirming_job, new_record, trial_job
+from octnas.engine.limits import TIME_LIMIT, Clock, TimeLimit
+from octnas.engine.plan import Plan, Proposals
 from octnas.engine.rungs import Rungs, score_of
-from octnas.errors import SearchFailedError
 from octnas.front import best, pareto_front
-from octnas.record import EpochScore, RunFolder, TrialRecord, TrialState, Yardstick
+from octnas.record import EpochScore, RunFolder, TrialRecord, TrialState
 from octnas.space import SearchSpace
-from octnas.space.feasible import budget_macs
 
-__all__ = ["SAME_FAILURES", "TIME_LIMIT", "Campaign", "Clock", "Proposals", "TimeLimit"]
-
-SAME_FAILURES = 5
-"""A search whose first trials, this many, all fail for one reason is stopped."""
-TIME_LIMIT = "time limit"
-
-Clock = Callable[[], float]
-
-
-class Proposals(Protocol):
-    """What proposes candidates."""
-
-    def ask(self) -> Architecture | None: ...
-    def add(self, architecture: Architecture) -> None: ...
-    def tell(self, record: TrialRecord) -> None: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TimeLimit:
-    """When a search must end; `deadline` is a reading of its clock, in seconds."""
-
-    deadline: float
-    grace: float
-    """Seconds after the deadline in which a training that is nearly done may finish."""
-
-    @classmethod
-    def after(cls, minutes: float, *, start: float) -> TimeLimit:
-        """The limit `minutes` after `start`, with a grace of 5 % of them, at least 2 s and at most 60 s."""
-        seconds = 60 * minutes
-        return cls(deadline=start + seconds, grace=min(60.0, max(2.0, 0.05 * seconds)))
+__all__ = ["Campaign"]
 
 
 class Campaign:
@@ -64,6 +39,7 @@ class Campaign:
         proposer: proposes candidates; it knows the records of `run` already.
         rungs: early stopping; it knows them too.
         workers: trials that run at once, for the estimate of the time left.
+        confirm: seeds with which the winner and the yardstick next to it are trained again at the end.
         limit: when to end, None for never.
         listeners: called with each event.
         clock: seconds; another one than the wall's for a simulated search.
@@ -78,6 +54,7 @@ class Campaign:
         proposer: Proposals,
         rungs: Rungs,
         workers: int = 1,
+        confirm: Sequence[int] = (),
         limit: TimeLimit | None = None,
         listeners: Iterable[Listener] = (),
         clock: Clock = time.monotonic,
@@ -92,86 +69,113 @@ class Campaign:
         """Whether `interrupt` was called: the backend stops at the next safe moment."""
         self._space = space
         self._budget = header.budget_gflops
-        self._trials = header.trials
         self._proposer = proposer
         self._rungs = rungs
+        self._confirming = Confirming(budget=header.budget_gflops, seeds=confirm)
         self._limit = limit
         self._listeners = tuple(listeners)
         self._clock = clock
+        self._busy = Busy(clock, workers)
         self._start = clock() if start is None else start
         self._epochs = scores_of(space.proxy)
         self._records = {record.id: record for record in run.records()}
-        self._unfinished = [record.id for record in self._records.values() if not record.state.final]
-        started = {each.architecture.digest for each in self._records.values() if each.yardstick is not None}
-        self._yardsticks = [each for each in header.yardsticks if each.architecture.digest not in started]
+        states = {record.id: record.state for record in self._records.values()}
+        self._unfinished = [each for each, state in states.items() if state is TrialState.RUNNING]
+        self._paused = dict.fromkeys(each for each, state in states.items() if state is TrialState.PAUSED)
+        self._plan = Plan(header, self._records.values(), proposer)
         self._running: dict[str, None] = {}
-        self._exhausted = False
-        self._train_seconds = 0.0
-        self._phase: tuple[float, float] | None = None
 
     # ---------------------------------------------------------------- what a backend asks
     def next_job(self) -> TrialJob | None:
-        """What a free worker shall train now; None where nothing is left to start."""
+        """What a free worker shall train now; None where nothing is left to start at this moment.
+
+        What a death interrupted comes first, then who is promoted from a rung, then a new trial. When all
+        trials are final, what the search will claim is confirmed.
+        """
         if self.halted or self._past_deadline:
             return None
-        if self._unfinished:
-            record = self._records[self._unfinished.pop(0)]
-        else:
-            new = self._new_trial()
-            if new is None:
-                return None
-            record = new
-            self._write(record)
-        self._running[record.id] = None
-        now = self._clock()
-        self._phase = (now, now) if self._phase is None else self._phase
-        self._tell("started", record)
-        return self._job(record)
+        if not self._confirming.running and not self._time_to_confirm:
+            record = self._interrupted() or self._promoted() or self._new_trial() or self._last_promoted()
+            if record is not None:
+                rungs = self._rungs.levels if record.yardstick is None else ()
+                return self._begin(record, trial_job(self.run, self._space, record, rungs=rungs))
+        if self._training:
+            return None
+        self._stop_paused()
+        left = self._confirming.left(self.records)
+        if not left:
+            return None
+        self._confirming.start(left[0])
+        record = self._records[left[0].trial_id]
+        return self._begin(record, confirming_job(self.run, self._space, record, left[0]))
 
-    def report(self, trial_id: str, score: EpochScore) -> bool:
-        """Takes a score; answers whether the trial goes on. The journal has it before this returns."""
-        record = self._records[trial_id]
-        if record.state.final:
+    def report(self, job_id: str, score: EpochScore) -> bool:
+        """Takes a score; answers whether the training goes on. The journal has it before this returns.
+
+        A trial that shall not go on now is paused where it is or final; a worker frees itself either way.
+        """
+        self._busy.trained(score.train_seconds)
+        if job_id in self._confirming:
+            return self._confirmation_goes_on(job_id, score)
+        record = self._records.get(job_id)
+        if record is None or record.state is not TrialState.RUNNING:
             return False
-        self._train_seconds += score.train_seconds
-        seen = score.epoch <= record.epochs
         if score.epoch >= self._epochs or score.non_finite:
             scored = record.with_score(score)  # failed, where a number is not finite
             self._finish(scored if scored.state.final else scored.with_state(TrialState.COMPLETE))
             return False
-        if not seen:  # a training that is repeated after a death repeats its scores
-            self.run.journal.append_score(trial_id, score)
-            record = record.with_score(score)
-            self._records[trial_id] = record
-            self._tell("score", record)
+        if score.epoch <= record.epochs:
+            return True  # a training that is repeated after a death repeats its scores
+        record = record.with_score(score)
         if not self._goes_on(record, score):
-            reason = f"outside the best 1/{self._rungs.eta} after epoch {score.epoch}"
-            self._finish(record.with_state(TrialState.STOPPED, reason))
+            self._pause(record)
             return False
+        if score.epoch in self._rungs.levels:
+            self._write(record)  # in one line: that it got here, and that it goes on
+        else:
+            self.run.journal.append_score(job_id, score)
+            self._records[job_id] = record
+        self._tell("score", record)
         if self._past_deadline and not self._nearly_done(record, score.epoch):
             self._finish(record.with_state(TrialState.STOPPED, TIME_LIMIT))
             return False
         return True
 
-    def fail(self, trial_id: str, reason: str, traceback: str = "") -> None:
-        """A trial raised, or its worker died for good."""
-        record = self._records[trial_id]
+    def fail(self, job_id: str, reason: str, traceback: str = "") -> None:
+        """A training raised, or its worker died for good."""
+        if job_id in self._confirming:
+            confirmation = self._end_confirmation(job_id, failed=True)
+            what = f"trial {confirmation.trial_id} with seed {confirmation.seed}"
+            self.note(f"{what} could not be confirmed: {reason}")
+            return
+        record = self._records[job_id]
         if record.state.final:
             return
         if traceback:
-            self.run.journal.append({"event": "traceback", "id": trial_id, "text": traceback})
+            self.run.journal.append({"event": "traceback", "id": job_id, "text": traceback})
         self._finish(record.failed(reason))
 
-    def ended(self, trial_id: str) -> None:
-        """The training of a trial returned; where its last score did not end it, it ends with what it has."""
-        record = self._records[trial_id]
-        if not record.state.final:
+    def ended(self, job_id: str) -> None:
+        """The training of a job returned; where its last score did not end it, it ends with what it has."""
+        if job_id in self._confirming:
+            self.fail(job_id, "the training ended early")
+            return
+        record = self._records.get(job_id)
+        if record is not None and record.state is TrialState.RUNNING and job_id in self._running:
             self._finish(record.with_state(TrialState.COMPLETE))
 
     def stop_running(self, reason: str) -> None:
         """Ends what is still running as stopped."""
-        for trial_id in list(self._running):
-            self._finish(self._records[trial_id].with_state(TrialState.STOPPED, reason))
+        for job_id in list(self._running):
+            if job_id in self._confirming:
+                self._end_confirmation(job_id)
+            else:
+                self._finish(self._records[job_id].with_state(TrialState.STOPPED, reason))
+
+    def close(self) -> None:
+        """Nothing will be started any more: what is paused ends as stopped, unless `resume` is to go on."""
+        if not (self.halted or self._running):
+            self._stop_paused()
 
     def interrupt(self) -> None:
         """Asks for an end from outside (Ctrl-C); what is running stays unfinished, for `octnas resume`."""
@@ -180,7 +184,7 @@ class Campaign:
     # ---------------------------------------------------------------- where it stands
     @property
     def running(self) -> tuple[str, ...]:
-        """Ids of the trials that are being trained."""
+        """Ids of the jobs that are being trained."""
         return tuple(self._running)
 
     @property
@@ -201,36 +205,31 @@ class Campaign:
     @property
     def exhausted(self) -> bool:
         """Whether the space held fewer members within the budget than candidates were asked for."""
-        return self._exhausted
+        return self._plan.exhausted
 
     @property
     def has_work(self) -> bool:
         """Whether anything is left to train."""
-        return bool(self._unfinished) or self._more_yardsticks or self._more_candidates
+        return bool(
+            self._unfinished
+            or self._paused
+            or self._plan.more_yardsticks
+            or self._plan.more_candidates
+            or self._confirming.left(self.records)
+        )
 
     @property
     def ending(self) -> str:
         """In a few words, how the search ended."""
         if self._past_deadline and self.has_work:
             return TIME_LIMIT
-        if self._exhausted:
-            return f"space exhausted: {self._candidates} candidates are all that fits the budget"
+        if self._plan.exhausted:
+            return f"space exhausted: {self._plan.candidates} candidates are all that fits the budget"
         return "all trials done"
 
     def statistics(self) -> Mapping[str, Any]:
-        """Of this session: seconds in training steps and of the trial phase, workers and their busy share.
-
-        The share is the time in training steps over the time of all workers, between the first start and
-        the last end.
-        """
-        begin, end = self._phase or (0.0, 0.0)
-        whole = self.workers * (end - begin)
-        return {
-            "train_seconds": round(self._train_seconds, 3),
-            "phase_seconds": round(end - begin, 3),
-            "workers": self.workers,
-            "busy_share": round(self._train_seconds / whole, 4) if whole > 0 else None,
-        }
+        """Of this session, see `Busy.statistics`."""
+        return self._busy.statistics()
 
     def note(self, text: str, kind: Kind = "note") -> None:
         """Tells the listeners what is going on."""
@@ -238,64 +237,74 @@ class Campaign:
 
     # ---------------------------------------------------------------- inside
     @property
-    def _candidates(self) -> int:
-        return sum(record.yardstick is None for record in self._records.values())
-
-    @property
-    def _more_candidates(self) -> bool:
-        return self._candidates < self._trials and not self._exhausted
-
-    @property
-    def _more_yardsticks(self) -> bool:
-        """A yardstick waits for its two candidates, so that at no time more than a third are yardsticks."""
-        started = len(self._records) - self._candidates
-        return bool(self._yardsticks) and 2 * (started + 1) <= self._candidates
-
-    @property
     def _past_deadline(self) -> bool:
         return self._limit is not None and self._clock() >= self._limit.deadline
 
-    def _new_trial(self) -> TrialRecord | None:
-        yardstick: Yardstick | None = None
-        if self._more_yardsticks:
-            yardstick = self._yardsticks.pop(0)
-            architecture = yardstick.architecture
-            self._proposer.add(architecture)
-        elif self._more_candidates:
-            proposed = self._proposer.ask()
-            if proposed is None:
-                self._exhausted = True
-                self.note(self.ending)
-                return self._new_trial()
-            architecture = proposed
-        else:
-            return None
-        target = self._space.target
-        shape = (target.channels, target.input_size, target.input_size)
-        counted = cost(architecture, input_shape=shape, num_classes=target.classes)
-        return TrialRecord(
-            id=str(len(self._records) + 1),
-            architecture=architecture,
-            state=TrialState.RUNNING,
-            gflops=counted.gflops,
-            params=counted.params,
-            yardstick=None if yardstick is None else yardstick.label,
-            within_budget=self._space.macs(architecture) <= budget_macs(self._budget),
-            seed=self.run.header.seed,
-        )
+    @property
+    def _training(self) -> list[TrialRecord]:
+        """Trials under way, without what confirms."""
+        return [self._records[each] for each in self._running if each not in self._confirming]
 
-    def _job(self, record: TrialRecord) -> TrialJob:
-        return TrialJob(
-            id=record.id,
-            architecture=record.architecture,
-            gflops=record.gflops,
-            proxy_architecture=self._space.proxy_architecture(record.architecture),
-            proxy=self._space.proxy,
-            epochs=self._epochs,
-            seed=record.seed,
-            checkpoint=self.run.checkpoint(record.id),
-            threads=max(1, int(self.run.header.cpus_per_trial)),
-        )
+    @property
+    def _time_to_confirm(self) -> bool:
+        """Whether a time limit leaves just enough to confirm what was found."""
+        if self._limit is None:
+            return False
+        needed = self._confirming.seconds(self.records, self.workers)
+        return needed > 0 and self._clock() + needed >= self._limit.deadline
+
+    def _begin(self, record: TrialRecord, job: TrialJob) -> TrialJob:
+        self._running[job.id] = None
+        self._busy.started()
+        self._tell("started", record)
+        return job
+
+    def _interrupted(self) -> TrialRecord | None:
+        return self._records[self._unfinished.pop(0)] if self._unfinished else None
+
+    def _promoted(self, *, at_least: int = 0) -> TrialRecord | None:
+        trial_id = self._rungs.promote(self._paused, at_least=at_least) if self._paused else None
+        if trial_id is None:
+            return None
+        del self._paused[trial_id]
+        record = self._records[trial_id].with_state(TrialState.RUNNING)
+        self._write(record)
+        return record
+
+    def _last_promoted(self) -> TrialRecord | None:
+        """When nobody will come any more, a rung that few have reached lets its best one go on; a search that
+        wanted more candidates than there are trains those it has to the end, the best first."""
+        if self._running or self._plan.more_yardsticks:
+            return None
+        return self._promoted(at_least=len(self._records) if self._plan.exhausted else 1)
+
+    def _pause(self, record: TrialRecord) -> None:
+        record = record.with_state(TrialState.PAUSED)
+        self._write(record)
+        self._paused[record.id] = None
+        self._leave(record.id)
+        self._proposer.tell(record)
+        self._tell("score", record)
+
+    def _stop_paused(self) -> None:
+        """Nobody will come any more who could let them go on."""
+        for trial_id in list(self._paused):
+            record = self._records[trial_id]
+            reason = f"outside the best 1/{self._rungs.eta} after epoch {record.epochs}"
+            del self._paused[trial_id]
+            self._finish(record.with_state(TrialState.STOPPED, reason))
+
+    def _new_trial(self) -> TrialRecord | None:
+        known = self._plan.exhausted
+        found = self._plan.next()
+        if self._plan.exhausted and not known:
+            self.note(self.ending)
+        if found is None:
+            return None
+        trial_id = str(len(self._records) + 1)
+        record = new_record(self.run, self._space, found[0], trial_id=trial_id, yardstick=found[1])
+        self._write(record)
+        return record
 
     def _goes_on(self, record: TrialRecord, score: EpochScore) -> bool:
         if score.epoch not in self._rungs.levels or not record.within_budget:
@@ -306,6 +315,26 @@ class Campaign:
             return True
         return self._rungs.decide(record.id, score.epoch, point)
 
+    def _confirmation_goes_on(self, job_id: str, score: EpochScore) -> bool:
+        if score.non_finite:
+            self.fail(job_id, f"{score.non_finite} in epoch {score.epoch}")
+            return False
+        if score.epoch < self._epochs:
+            return True
+        confirmation = self._confirming[job_id]
+        record = self._records[confirmation.trial_id]
+        self.run.journal.append_confirmation(record.id, confirmation.seed, score)
+        record = record.with_seed(confirmation.seed, score.accuracy, score.test_accuracy)
+        self._records[record.id] = record
+        self._end_confirmation(job_id)
+        self._tell("confirmed", record)
+        return False
+
+    def _end_confirmation(self, job_id: str, *, failed: bool = False) -> Confirmation:
+        self._leave(job_id)
+        _remove(self.run.checkpoint(job_id))
+        return self._confirming.end(job_id, failed=failed)
+
     def _nearly_done(self, record: TrialRecord, epoch: int) -> bool:
         assert self._limit is not None
         needed = (self._epochs - epoch) * record.seconds / max(1, record.epochs)
@@ -315,22 +344,19 @@ class Campaign:
         checkpoint = self.run.checkpoint(record.id)
         if record.state is TrialState.COMPLETE and checkpoint.is_file():
             record = replace(record, checkpoint=str(checkpoint.relative_to(self.run.path)))
+        elif record.state is not TrialState.COMPLETE:
+            _remove(checkpoint)
         self._write(record)
-        self._running.pop(record.id, None)
-        if self._phase is not None:
-            self._phase = (self._phase[0], self._clock())
+        self._leave(record.id)
         self._proposer.tell(record)
         self._tell("finished", record)
-        self._look_for_one_failure()
+        if record.state is TrialState.FAILED:
+            self.fault = self.fault or same_failure(self.records, self.run.name)
 
-    def _look_for_one_failure(self) -> None:
-        final = [record for record in self._records.values() if record.state.final]
-        reasons = {record.reason if record.state is TrialState.FAILED else None for record in final}
-        if len(final) >= SAME_FAILURES and len(reasons) == 1 and None not in reasons and self.fault is None:
-            self.fault = SearchFailedError(
-                f"the first {len(final)} trials all failed alike: {reasons.pop()}; "
-                f"their rows are in {self.run.name!r}, mend the cause and search under another name"
-            )
+    def _leave(self, job_id: str) -> None:
+        """Its worker is free."""
+        self._running.pop(job_id, None)
+        self._busy.ended()
 
     def _write(self, record: TrialRecord) -> None:
         self.run.journal.append_trial(record)
@@ -341,30 +367,31 @@ class Campaign:
             return
         records = self.records
         finished = sum(record.state.final for record in records)
-        left = len(self._yardsticks) + (0 if self._exhausted else max(0, self._trials - self._candidates))
         event = SearchEvent(
             kind=kind,
             name=self.run.name,
-            planned=len(records) + left,
+            planned=len(records) + self._plan.left,
             finished=finished,
-            running=tuple(self._records[trial_id] for trial_id in self._running),
+            running=tuple(self._training),
+            confirming=self._confirming.running,
             front=len(pareto_front(records, self._budget)),
             best=best(records, self._budget),
             epochs=self._epochs,
             seconds=self._clock() - self._start,
-            seconds_left=self._seconds_left(len(records) + left - finished),
+            seconds_left=seconds_left(
+                records,
+                trials=len(records) + self._plan.left - finished,
+                running=self._training,
+                workers=self.workers,
+                bound=None if self._limit is None else max(0.0, self._limit.deadline - self._clock()),
+            ),
             trial=trial,
             text=text,
         )
         for listener in self._listeners:
             listener(event)
 
-    def _seconds_left(self, trials: int) -> float | None:
-        """From the mean wall-clock of the trials that finished, bounded by the time limit."""
-        spent = [record.seconds for record in self._records.values() if record.state.final and record.epochs]
-        under_way = sum(self._records[trial_id].seconds for trial_id in self._running)
-        bound = None if self._limit is None else max(0.0, self._limit.deadline - self._clock())
-        if not spent:
-            return bound
-        estimate = max(0.0, (trials * sum(spent) / len(spent) - under_way) / self.workers)
-        return estimate if bound is None else min(estimate, bound)
+
+def _remove(checkpoint: Path) -> None:
+    with contextlib.suppress(OSError):  # a file more than needed is no reason to end a search
+        checkpoint.unlink(missing_ok=True)

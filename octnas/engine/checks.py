@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from octnas._version import __version__
+from octnas.engine.confirm import MAX_CONFIRM
 from octnas.errors import RunError
 from octnas.record import SearchHeader
 from octnas.space import SearchSpace, load_space
@@ -69,13 +70,15 @@ def load_data(space: SearchSpace) -> ImageSet:
     return load_images(space.proxy.data, size=space.proxy.input_size)
 
 
-def check_numbers(*, trials: int, max_minutes: float | None, seed: int) -> None:
+def check_numbers(*, trials: int, max_minutes: float | None, seed: int, confirm: int = 0) -> None:
     if trials < 1:
         raise RunError(f"`trials >= 1` must hold, but got {trials}")
     if max_minutes is not None and not 0 < max_minutes < float("inf"):
         raise RunError(f"`max_minutes > 0` must hold, but got {max_minutes}")
     if not 0 <= seed < 2**63:
         raise RunError(f"`0 <= seed < 2^63` must hold, but got {seed}")
+    if not 0 <= confirm <= MAX_CONFIRM:
+        raise RunError(f"`0 <= confirm <= {MAX_CONFIRM}` (seeds) must hold, but got {confirm}")
 
 
 def check_unchanged(header: SearchHeader, recorded: SearchSpace) -> None:

@@ -22,6 +22,9 @@ from octnas.space import Proxy
 
 __all__ = ["Evaluate", "Report", "TrialJob", "evaluate", "failure_reason", "name_of", "named", "scores_of"]
 
+KEPT_SECONDS = 2.0
+"""An epoch that took this long is kept on disk, so that a worker's death does not cost it."""
+
 Report = Callable[[EpochScore], bool]
 Evaluate = Callable[["TrialJob", Any, Report], None]
 
@@ -42,7 +45,13 @@ class TrialJob:
     """Scores that a whole training gives."""
     seed: int
     checkpoint: Path
-    """Where the weights of a whole training are kept."""
+    """Where the training is kept: at a pause, after a death, and whole."""
+    scored: int = 0
+    """Epochs whose scores the journal has: a trial that goes on reports from the next one."""
+    rungs: tuple[int, ...] = ()
+    """Epochs after which the trial may be paused, so that it must be kept."""
+    test: bool = False
+    """Score the last epoch on the test images too, where there are any."""
     threads: int = 1
     """CPU threads that the trial may use."""
 
@@ -53,7 +62,7 @@ def scores_of(proxy: Proxy) -> int:
 
 
 def evaluate(job: TrialJob, data: Any, report: Report) -> None:
-    """Trains the proxy network of a job on an `ImageSet`, epoch by epoch.
+    """Trains the proxy network of a job on an `ImageSet`, epoch by epoch, from its checkpoint if it has one.
 
     The last score is of all validation images; the weights are on disk before it is reported. Where they
     cannot be written (a full disk) the score counts all the same, and the trial's row names no checkpoint.
@@ -62,10 +71,18 @@ def evaluate(job: TrialJob, data: Any, report: Report) -> None:
 
     settings = replace(settings_from_proxy(job.proxy, data), threads=job.threads)
     training = ProxyTraining(job.proxy_architecture, data, settings, seed=job.seed)
-    for epoch in range(1, job.epochs + 1):
-        last = epoch == job.epochs
+    if training.same_as(job.checkpoint):
+        training.load(job.checkpoint)
+        for known in training.scores[job.scored :]:  # it died after the checkpoint, before the report
+            if not report(known):
+                return
+    while not training.finished:
+        last = training.epoch + 1 == job.epochs
         score = training.run_epoch(full_validation=last)
-        if last:
+        if last and job.test and data.test is not None:
+            score = replace(score, test_accuracy=training.test_accuracy())
+            training.scores[-1] = score
+        if last or score.epoch in job.rungs or score.seconds >= KEPT_SECONDS:
             with contextlib.suppress(RunError):
                 training.save(job.checkpoint)
         if not report(score):

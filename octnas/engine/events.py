@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from octnas.record import TrialRecord
 
-__all__ = ["Kind", "Listener", "SearchEvent"]
+__all__ = ["Kind", "Listener", "SearchEvent", "seconds_left"]
 
-Kind = Literal["begin", "note", "started", "score", "finished", "end"]
+Kind = Literal["begin", "note", "started", "score", "finished", "confirmed", "end"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +25,8 @@ class SearchEvent:
     finished: int
     """Trials that are complete, stopped or failed."""
     running: tuple[TrialRecord, ...]
+    confirming: tuple[str, ...]
+    """Trainings under way that confirm a claim, as TRIAL.seedSEED."""
     front: int
     """Members of the front so far."""
     best: TrialRecord | None
@@ -41,3 +43,26 @@ class SearchEvent:
 
 
 Listener = Callable[[SearchEvent], None]
+
+
+def seconds_left(
+    records: Sequence[TrialRecord],
+    *,
+    trials: int,
+    running: Iterable[TrialRecord],
+    workers: int,
+    bound: float | None,
+) -> float | None:
+    """Estimate from the mean wall-clock of the trials that finished; None while nothing is known.
+
+    Args:
+        trials: those that are not final yet, started or not.
+        running: those of them that have spent seconds already.
+        bound: seconds until a time limit.
+    """
+    spent = [record.seconds for record in records if record.state.final and record.epochs]
+    if not spent:
+        return bound
+    under_way = sum(record.seconds for record in running)
+    estimate = max(0.0, (trials * sum(spent) / len(spent) - under_way) / workers)
+    return estimate if bound is None else min(estimate, bound)

@@ -1,60 +1,77 @@
-"""Optuna proposes: the one file that knows it.
+"""Optuna proposes: what asks its samplers and tells them what became of their proposals.
 
-One in-memory study a backbone, since backbones have different layers. The sampler of a study is wrapped, so
-that what Optuna records is the architecture that is trained: repaired into the budget and never one that is
-known already. Start-up draws come from `Feasible.sample`, which spreads them over the whole front.
+Backbones have different layers. TPE, NSGA-II, the Gaussian process and random draws have one in-memory
+study a backbone and a share of the trials that follows its promise; our own sampler, and TPE if it is asked
+to, have one study over all.
 
-Nothing is stored here: after a death a `Proposer` is made anew from the journal's records.
+Nothing is stored here. Every proposal has random generators of its own, seeded by the search's seed and the
+number of trials that were started before it, so that a `Proposer` that is made anew from a journal's history
+proposes what the one that wrote it would have proposed.
 """
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterable, Sequence
-from itertools import product
-from math import prod
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution, IntDistribution
-from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.study import Study
-from optuna.trial import FrozenTrial, Trial
 from optuna.trial import TrialState as OptunaState
 
 from octnas.architecture import Architecture
-from octnas.engine.rungs import Point, pareto_ranks, score_of
-from octnas.errors import unknown_name
+from octnas.engine.optuna_samplers import (
+    SCORES,
+    START,
+    FeasibleSampler,
+    RepairedSampler,
+    ThompsonSampler,
+)
+from octnas.engine.proposals import Promise, Unknown
+from octnas.engine.rungs import score_of
+from octnas.engine.samplers import DEFAULT_SAMPLER
+from octnas.errors import SpaceError, UnknownNameError, unknown_name
 from octnas.record import TrialRecord, TrialState
 from octnas.space import Feasible
 
-__all__ = ["SAMPLERS", "Proposer", "known_sampler"]
+__all__ = ["GP_DIMENSIONS", "SAMPLERS", "Proposer", "check_sampler", "known_sampler"]
 
-ROUND_ROBIN = 2
-"""Proposals that each backbone gets before promise decides."""
-RETRIES = 20
-"""Proposals of Optuna's sampler that may be known before the space itself draws."""
-DRAWS = 300
-"""Draws from the space that may be known before its members are listed."""
-LISTED = 50_000
-"""Largest number of combinations that is listed to find the last unknown member."""
+GP_DIMENSIONS = 20
+"""Most dimensions of a backbone for the Gaussian process: its proposals take .5 to 1.7 s of processor time at
+13 and 15 dimensions and 60 finished trials, and more with more of either."""
 
 
 def _tpe(seed: int) -> BaseSampler:
-    return TPESampler(seed=seed, multivariate=True, n_startup_trials=6)
+    return TPESampler(seed=seed, multivariate=True, n_startup_trials=START)
+
+
+def _grouped_tpe(seed: int) -> BaseSampler:
+    return TPESampler(seed=seed, multivariate=True, group=True, n_startup_trials=START)
 
 
 def _nsga2(seed: int) -> BaseSampler:
     return NSGAIISampler(seed=seed, population_size=12)
 
 
+def _gp(seed: int) -> BaseSampler:
+    return GPSampler(seed=seed, n_startup_trials=START)
+
+
 def _random(seed: int) -> BaseSampler:
     return RandomSampler(seed=seed)
 
 
-SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {"tpe": _tpe, "nsga2": _nsga2, "random": _random}
-"""Multi-objective TPE, NSGA-II, and stratified random draws (a relative sampler that never proposes)."""
+SAMPLERS: dict[str, Callable[[int], BaseSampler] | type[ThompsonSampler]] = {
+    "thompson": ThompsonSampler,
+    "tpe": _tpe,
+    "nsga2": _nsga2,
+    "random": _random,
+    "gp": _gp,
+}
+"""Our own; multi-objective TPE; NSGA-II; stratified random draws (a relative sampler that never proposes); a
+Gaussian process, for small spaces. All but our own are made anew for every proposal, from a seed."""
 
 
 def known_sampler(name: str) -> str:
@@ -68,94 +85,36 @@ def known_sampler(name: str) -> str:
     return name
 
 
-class _FeasibleSampler(BaseSampler):
-    """Optuna's sampler, made to propose unknown members of the feasible set of one backbone only."""
+def check_sampler(name: str, feasible: Feasible) -> None:
+    """Checks that a sampler can search a space.
 
-    def __init__(
-        self, inner: BaseSampler, feasible: Feasible, backbone: str, known: set[str], rng: np.random.Generator
-    ) -> None:
-        self._inner = inner
-        self._feasible = feasible
-        self._backbone = backbone
-        self._known = known
-        self._rng = rng
-        self.choices = {each.name: each.choices for each in feasible.dimensions(backbone)}
-        # Optuna's samplers leave out parameters that have one value only.
-        self.space: dict[str, BaseDistribution] = {
-            name: IntDistribution(0, choices - 1) for name, choices in self.choices.items() if choices > 1
-        }
-        self.forced: Architecture | None = None
-        """What the next trial shall be, instead of a proposal."""
-        self.chosen: Architecture | None = None
-        """What the last trial is; None where every member is known."""
+    Raises:
+        UnknownNameError: there is no such sampler.
+        SpaceError: the Gaussian process, and a backbone has more than `GP_DIMENSIONS` dimensions.
+    """
+    if known_sampler(name) != "gp":
+        return
+    for backbone in feasible.backbones:
+        dimensions = len(feasible.dimensions(backbone))
+        if dimensions > GP_DIMENSIONS:
+            raise SpaceError(
+                f"sampler gp needs {GP_DIMENSIONS} dimensions or fewer a backbone, but {backbone} has "
+                f"{dimensions} in space {feasible.space.name}: use --sampler thompson, or a space whose "
+                "granularity is stage"
+            )
 
-    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        return self.space
 
-    def sample_relative(
-        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        if self.forced is not None:
-            # Asked all the same: NSGA-II writes the generation of a trial here.
-            self._inner.sample_relative(study, trial, search_space)
-            self.chosen = self.forced
-        else:
-            self.chosen = self._propose(study, trial, search_space)
-        values = {} if self.chosen is None else self._feasible.encode(self.chosen)
-        return {name: int(values.get(name, 0)) for name in search_space}
+@dataclass(slots=True)
+class _Asked:
+    """A trial of a study, under way or told early."""
 
-    def _propose(
-        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> Architecture | None:
-        for _ in range(RETRIES):
-            proposal = self._inner.sample_relative(study, trial, search_space)
-            if not proposal:  # the sampler's own start-up
-                break
-            # NSGA-II leaves out what it mutates: a missing choice is drawn.
-            values = {
-                name: int(proposal[name]) if name in proposal else int(self._rng.integers(choices))
-                for name, choices in self.choices.items()
-            }
-            architecture = self._feasible.repair(self._backbone, values, self._rng)
-            if architecture.digest not in self._known:
-                return architecture
-        for _ in range(DRAWS):
-            architecture = self._feasible.sample(self._rng, self._backbone)
-            if architecture.digest not in self._known:
-                return architecture
-        return self._listed()
-
-    def _listed(self) -> Architecture | None:
-        """An unknown member, found by looking at all of them where they are few enough to list."""
-        if prod(self.choices.values()) > LISTED:
-            return None
-        unknown = {}
-        for combination in product(*map(range, self.choices.values())):
-            values = dict(zip(self.choices, combination, strict=True))
-            architecture = self._feasible.decode(self._backbone, values)
-            if architecture.digest not in self._known and self._feasible.contains(architecture):
-                unknown[architecture.digest] = architecture
-        return unknown[sorted(unknown)[int(self._rng.integers(len(unknown)))]] if unknown else None
-
-    def sample_independent(
-        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
-    ) -> Any:
-        return self._inner.sample_independent(study, trial, param_name, param_distribution)
-
-    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        self._inner.before_trial(study, trial)
-
-    def after_trial(
-        self, study: Study, trial: FrozenTrial, state: OptunaState, values: Sequence[float] | None
-    ) -> None:
-        self._inner.after_trial(study, trial, state, values)
-
-    def reseed_rng(self) -> None:
-        self._inner.reseed_rng()
+    study: Study
+    trial: optuna.Trial
+    pauses: int = 0
 
 
 class Proposer:
-    """Asks Optuna for architectures within the budget and tells it what became of them.
+    """Asks samplers for architectures within the budget and tells them what became of them.
 
     Args:
         feasible: the members of the space within the budget.
@@ -163,55 +122,66 @@ class Proposer:
         seed: makes proposals repeatable, given the same order of asking and telling.
         rank_by: "accuracy" or "loss": the first objective; the second is GFLOPs.
         reserved: architectures that are trained anyway (yardsticks) and must not be proposed.
-        records: what is known from before a death, in the order in which the trials started.
+        history: what is known from before a death: each trial as it stood after each line of the journal, in
+            the order of the lines. The first record of a trial is its start; one that is paused or final is
+            told.
+        grouped: TPE only: one study over all backbones, instead of one each and shares by promise.
+
+    Raises:
+        UnknownNameError: there is no such sampler, or `grouped` is not for it.
+        SpaceError: the sampler cannot search this space.
     """
 
     def __init__(
         self,
         feasible: Feasible,
         *,
-        sampler: str = "tpe",
+        sampler: str = DEFAULT_SAMPLER,
         seed: int = 0,
         rank_by: str = "accuracy",
         reserved: Iterable[Architecture] = (),
-        records: Iterable[TrialRecord] = (),
+        history: Iterable[TrialRecord] = (),
+        grouped: bool = False,
     ) -> None:
+        check_sampler(sampler, feasible)
+        if grouped and sampler != "tpe":
+            raise UnknownNameError(f"grouped proposals are for sampler tpe only, but got {sampler}")
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        records = tuple(records)
         self._feasible = feasible
+        self._seed = seed
         self._rank_by = rank_by
-        self._known = {each.digest for each in reserved}
-        # A search that goes on must not draw again what it drew before it died.
-        self._rng = np.random.default_rng([seed, len(records)])
-        self._left = list(feasible.backbones)
-        self._asked = dict.fromkeys(feasible.backbones, 0)
-        self._finished: list[tuple[str, Point]] = []
-        self._trials: dict[str, tuple[Study, Trial]] = {}
-        self._samplers: dict[str, _FeasibleSampler] = {}
-        self._studies: dict[str, Study] = {}
-        factory = SAMPLERS[known_sampler(sampler)]
-        for index, backbone in enumerate(feasible.backbones):
-            inner_seed = int(np.random.SeedSequence([seed, len(records), index]).generate_state(1)[0])
-            wrapped = _FeasibleSampler(factory(inner_seed), feasible, backbone, self._known, self._rng)
-            self._samplers[backbone] = wrapped
-            self._studies[backbone] = optuna.create_study(
-                study_name=backbone, directions=["maximize", "minimize"], sampler=wrapped
-            )
-        for record in records:
-            self.add(record.architecture, counts=record.yardstick is None)
-        for record in records:
+        self._unknown = Unknown(feasible, reserved)
+        self._promise = Promise(feasible.backbones)
+        self._started = 0
+        self._asked: dict[str, _Asked] = {}
+        self._learns_early = sampler == "thompson"
+        together = grouped or self._learns_early
+        # TPE's groups are of no use, and not worked out, where there is one backbone.
+        kind = _grouped_tpe if grouped and len(feasible.backbones) > 1 else SAMPLERS[sampler]
+        spans = [feasible.backbones] if together else [(name,) for name in feasible.backbones]
+        self._studies: dict[str, tuple[Study, FeasibleSampler]] = {}
+        for span in spans:
+            made = self._sampler(kind, span)
+            study = optuna.create_study(directions=["maximize", "minimize"], sampler=made)
+            self._studies |= dict.fromkeys(span, (study, made))
+        self._together = together
+        seen: set[str] = set()
+        for record in history:
+            if record.id not in seen:
+                seen.add(record.id)
+                self.add(record.architecture, counts=record.yardstick is None)
             self.tell(record)
 
     def ask(self) -> Architecture | None:
         """An architecture within the budget that nobody asked for yet; None where there is none left."""
-        while self._left:
-            backbone = self._choose_backbone()
-            architecture = self._ask(backbone, None)
-            if architecture is not None:
-                self._asked[backbone] += 1
-                return architecture
-            self._left.remove(backbone)
-        return None
+        left = self._unknown.left()
+        if not left:
+            return None
+        choice, seed = self._generators()
+        backbone = left[0] if self._together else self._promise.choose(left, np.random.default_rng(choice))
+        architecture = self._start(backbone, seed, None)
+        self._promise.ask(architecture.backbone)
+        return architecture
 
     def add(self, architecture: Architecture, *, counts: bool = False) -> None:
         """Makes an architecture known that was not asked for: a yardstick, or one from before a death.
@@ -219,50 +189,95 @@ class Proposer:
         Args:
             counts: whether it was a proposal, and so counts for its backbone's share.
         """
-        self._known.add(architecture.digest)
-        if counts and architecture.backbone in self._asked:
-            self._asked[architecture.backbone] += 1
-        if self._feasible.contains(architecture) and architecture.digest not in self._trials:
-            self._ask(architecture.backbone, architecture)
+        _, seed = self._generators()
+        if self._feasible.contains(architecture) and architecture.digest not in self._asked:
+            self._start(architecture.backbone, seed, architecture)
+            if counts:
+                self._promise.ask(architecture.backbone)
+        self._unknown.take(architecture)
 
     def tell(self, record: TrialRecord) -> None:
-        """Tells what became of a trial; one under way, or outside the space or budget, is left out."""
-        if not record.state.final or record.architecture.digest not in self._trials:
+        """Tells what became of a trial; one under way, told already, or outside the budget is left out.
+
+        Optuna's trials end once. One that was paused ends as pruned; if it goes on and completes, the
+        complete one is added beside it.
+        """
+        asked = self._asked.get(record.architecture.digest)
+        if asked is None or not (record.state.final or record.state is TrialState.PAUSED):
             return
-        study, trial = self._trials.pop(record.architecture.digest)
-        if record.state is TrialState.COMPLETE and record.accuracy is not None and record.loss is not None:
-            score = score_of(record.accuracy, record.loss, self._rank_by)
-            study.tell(trial, [score, record.gflops])
-            self._finished.append((record.architecture.backbone, (score, record.gflops)))
-        else:
+        if record.state is TrialState.PAUSED:
+            asked.pauses += 1
+            if asked.pauses == 1 or self._learns_early:
+                self._end(asked, record, OptunaState.PRUNED, again=asked.pauses > 1)
+            return
+        del self._asked[record.architecture.digest]
+        if record.state is TrialState.COMPLETE:
+            point = self._score(record), record.gflops
+            self._end(asked, record, OptunaState.COMPLETE, values=point, again=asked.pauses > 0)
+            self._promise.tell(record.architecture.backbone, point)
+        elif not asked.pauses:
             stopped = record.state is TrialState.STOPPED
-            study.tell(trial, state=OptunaState.PRUNED if stopped else OptunaState.FAIL)
+            self._end(asked, record, OptunaState.PRUNED if stopped else OptunaState.FAIL)
 
     def shares(self) -> dict[str, float]:
-        """The probability of each backbone that has unknown members: one more than it has on the front."""
-        ranks = pareto_ranks([point for _, point in self._finished])
-        front = [backbone for (backbone, _), rank in zip(self._finished, ranks, strict=True) if rank == 0]
-        weights = {backbone: 1 + front.count(backbone) for backbone in self._left}
-        return {backbone: weight / sum(weights.values()) for backbone, weight in weights.items()}
+        """The probability of each backbone that has unknown members: one more than it has on the front, over
+        the sum. Where all backbones share a study this is what is reported, and not what decides."""
+        return self._promise.shares(self._unknown.left())
 
-    def _choose_backbone(self) -> str:
-        fewest = min(self._left, key=lambda backbone: self._asked[backbone])
-        if self._asked[fewest] < ROUND_ROBIN:
-            return fewest
-        shares = self.shares()
-        return str(self._rng.choice(list(shares), p=list(shares.values())))
+    def _sampler(
+        self, kind: Callable[[int], BaseSampler] | type[ThompsonSampler], backbones: tuple[str, ...]
+    ) -> FeasibleSampler:
+        options: dict[str, Any] = {"backbones": backbones, "unknown": self._unknown}
+        if kind is ThompsonSampler:
+            return ThompsonSampler(self._feasible, **options)
+        return RepairedSampler(self._feasible, kind, **options)
 
-    def _ask(self, backbone: str, forced: Architecture | None) -> Architecture | None:
-        study, sampler = self._studies[backbone], self._samplers[backbone]
-        sampler.forced = forced
-        with warnings.catch_warnings():
-            # Experimental features of Optuna are a choice of ours, not news for the user.
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            trial = study.ask(sampler.space)
-        chosen = sampler.chosen
-        if chosen is None:
-            study.tell(trial, state=OptunaState.FAIL)
-            return None
-        self._known.add(chosen.digest)
-        self._trials[chosen.digest] = (study, trial)
-        return chosen
+    def _generators(self) -> tuple[np.random.SeedSequence, np.random.SeedSequence]:
+        """The seeds of this start: for the choice of a backbone, and for its sampler."""
+        choice, sampler = np.random.SeedSequence([self._seed, self._started]).spawn(2)
+        self._started += 1
+        return choice, sampler
+
+    def _start(
+        self, backbone: str, seed: np.random.SeedSequence, forced: Architecture | None
+    ) -> Architecture:
+        study, sampler = self._studies[backbone]
+        sampler.prepare(seed, forced)
+        trial = study.ask()
+        architecture = sampler.suggested(trial)
+        self._asked[architecture.digest] = _Asked(study, trial)
+        return architecture
+
+    def _score(self, record: TrialRecord) -> float:
+        assert record.accuracy is not None
+        assert record.loss is not None
+        return score_of(record.accuracy, record.loss, self._rank_by)
+
+    def _end(
+        self,
+        asked: _Asked,
+        record: TrialRecord,
+        state: OptunaState,
+        *,
+        values: tuple[float, float] | None = None,
+        again: bool = False,
+    ) -> None:
+        """Ends a trial of Optuna's or, `again`, adds one beside it that ended otherwise."""
+        scores = [(each.epoch, score_of(each.accuracy, each.loss, self._rank_by)) for each in record.scores]
+        learnt = {SCORES: scores} if scores and state is not OptunaState.FAIL else {}
+        if not again:
+            for name, value in learnt.items():
+                asked.trial.set_user_attr(name, value)
+            asked.study.tell(asked.trial, values, state)
+            return
+        told = asked.study.get_trials(deepcopy=False)[asked.trial.number]
+        asked.study.add_trial(
+            optuna.trial.create_trial(
+                state=state,
+                values=values,
+                params=told.params,
+                distributions=told.distributions,
+                user_attrs=learnt,
+                system_attrs=told.system_attrs,
+            )
+        )

@@ -24,8 +24,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from octnas.engine.campaign import TIME_LIMIT, Campaign
+from octnas.engine.campaign import Campaign
 from octnas.engine.evaluate import TrialJob, failure_reason, named
+from octnas.engine.limits import TIME_LIMIT
 from octnas.engine.process import environment, import_folders, interruptible, new_folder, short_folder
 from octnas.errors import OctnasError, RunError, SearchFailedError
 from octnas.machine import usable_cores
@@ -248,6 +249,7 @@ class _Deciding(_Shim, TrialScheduler):
         TrialScheduler.__init__(self)  # type: ignore[no-untyped-call]
         self.campaign = campaign
         self._actors: dict[Any, Any] = {}
+        self._over: set[str] = set()
 
     def end_workers(self) -> None:
         """Kills their processes: a training that is halted would otherwise go on to its end."""
@@ -264,6 +266,8 @@ class _Deciding(_Shim, TrialScheduler):
     def on_trial_result(self, tune_controller: Any, trial: Any, result: Mapping[str, Any]) -> str:
         campaign, trial_id = self.campaign, _id_of(trial)
         goes_on = False
+        if trial.trial_id in self._over:
+            return str(TrialScheduler.STOP)
         with _fault_of(campaign):
             if "failed" in result:
                 campaign.fail(trial_id, result["failed"], result["traceback"])
@@ -271,11 +275,15 @@ class _Deciding(_Shim, TrialScheduler):
                 campaign.ended(trial_id)
             else:
                 goes_on = campaign.report(trial_id, _score_in(result))
+        if not goes_on:
+            # A job that is paused may come again as another of Tune's trials, which this one must not end.
+            self._over.add(trial.trial_id)
         return str(TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP)
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: Mapping[str, Any]) -> None:
-        with _fault_of(self.campaign):
-            self.campaign.ended(_id_of(trial))
+        if trial.trial_id not in self._over:
+            with _fault_of(self.campaign):
+                self.campaign.ended(_id_of(trial))
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         """Tune begins the trial again in another process, or tells the searcher."""

@@ -1,18 +1,23 @@
 """Early stopping on two objectives, without waiting for anybody. Pure logic; nothing here trains.
 
 A trial that reaches a rung is ranked among all that reached it so far, by non-dominated rank of (score, cost)
-and within a rank by crowding distance (Deb et al. 2002, NSGA-II). The best n // eta of n go on, at least one.
+and within a rank by crowding distance (Deb et al. 2002, NSGA-II). Of n candidates at a rung at most n // eta
+ever go on: one that is among the best n // eta while a place is free is promoted, at once or when a later
+arrival makes room for it; until then it is paused (asynchronous successive halving, Li et al. 2020, with
+Pareto ranks in place of the score). Most of a noisy sample is non-dominated and crowding shifts with each
+arrival, so without the limit nearly everybody would be promoted once.
+
 Yardsticks are ranked too, but take nobody's place: n counts candidates, and the best are the best candidates.
-The rungs are at min_epochs, min_epochs * eta, min_epochs * eta^2, ... below the length of a training
-(successive halving, Li et al. 2020, with Pareto ranks in place of the score).
+The rungs are at min_epochs, min_epochs * eta, min_epochs * eta^2, ... below the length of a training.
 """
 
 from __future__ import annotations
 
+import bisect
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
-from octnas.record import TrialRecord
+from octnas.record import TrialRecord, TrialState
 
 __all__ = ["Point", "Rungs", "best_first", "crowding", "pareto_ranks", "rung_levels", "score_of"]
 
@@ -35,22 +40,19 @@ def score_of(accuracy: float, loss: float, rank_by: str) -> float:
     return accuracy if rank_by == "accuracy" else -loss
 
 
-def _dominates(a: Point, b: Point) -> bool:
-    return a[0] >= b[0] and a[1] <= b[1] and a != b
-
-
 def pareto_ranks(points: Sequence[Point]) -> list[int]:
-    """Rank 0 for the points that none dominates, 1 for those left when rank 0 is taken away, and so on."""
-    ranks = [-1] * len(points)
-    left = set(range(len(points)))
-    rank = 0
-    while left:
-        front = [i for i in left if not any(_dominates(points[j], points[i]) for j in left)]
-        for i in front:
-            ranks[i] = rank
-        left.difference_update(front)
-        rank += 1
-    return ranks
+    """Rank 0 for the points that none dominates, 1 for those left when rank 0 is taken away, and so on.
+
+    Two objectives need one sort (Jensen 2003): in order of cost, a point's rank is the number of ranks whose
+    best score so far is no lower than its own. O(n log n).
+    """
+    ranks: dict[Point, int] = {}
+    lowest: list[float] = []  # minus the best score of each rank, which ascends from rank to rank
+    for score, cost in sorted(set(points), key=lambda point: (point[1], -point[0])):
+        rank = bisect.bisect_right(lowest, -score)
+        lowest[rank : rank + 1] = [-score]
+        ranks[score, cost] = rank
+    return [ranks[point] for point in points]
 
 
 def crowding(points: Sequence[Point]) -> list[float]:
@@ -81,7 +83,7 @@ class Rungs:
     """Who goes on past a rung.
 
     Args:
-        levels: the rungs, in epochs, ascending; empty: nobody is stopped.
+        levels: the rungs, in epochs, ascending; empty: nobody is paused.
         eta: one trial in `eta` goes on.
         rank_by: "accuracy" or "loss".
     """
@@ -95,40 +97,67 @@ class Rungs:
         self._yardsticks: set[str] = set()
 
     def decide(self, trial_id: str, level: int, point: Point) -> bool:
-        """Enters a trial at a rung; says whether it goes on, which one that went on before does."""
+        """Enters a trial at a rung; says whether it is promoted at once, which one promoted before is."""
         if not math.isfinite(point[0]):
             raise ValueError(f"a score at a rung must be finite, but trial {trial_id} has {point[0]}")
-        reached = self._reached[level]
         if trial_id in self._passed[level]:
             return True
-        reached[trial_id] = point
-        ids = list(reached)
-        ranked = [ids[i] for i in best_first(list(reached.values())) if ids[i] not in self._yardsticks]
-        goes_on = trial_id in ranked[: max(1, len(ranked) // self.eta)]
-        if goes_on:
+        self._reached[level][trial_id] = point
+        promoted = trial_id in self._promotable(level)
+        if promoted:
             self._passed[level].add(trial_id)
-        return goes_on
+        return promoted
 
     def enter(self, trial_id: str, level: int, point: Point) -> None:
-        """Enters a yardstick, which is never stopped: candidates are ranked beside it."""
+        """Enters a yardstick, which is never paused: candidates are ranked beside it."""
         self._reached[level][trial_id] = point
         self._yardsticks.add(trial_id)
 
-    def replay(self, records: Iterable[TrialRecord]) -> None:
-        """Takes up what a journal holds: every score at a rung, and who was seen beyond it."""
-        for record in records:
+    def promote(self, paused: Collection[str], *, at_least: int = 0) -> str | None:
+        """The paused trial that may go on now, the highest rung first; it is promoted. None: nobody may.
+
+        Args:
+            at_least: places that every rung has, for when no candidate will come any more: 1 lets the best
+                one of a rung go on which fewer than eta candidates reached.
+        """
+        for level in reversed(self.levels):
+            for trial_id in self._promotable(level, at_least=at_least):
+                if trial_id in paused:
+                    self._passed[level].add(trial_id)
+                    return trial_id
+        return None
+
+    def replay(self, history: Iterable[TrialRecord]) -> None:
+        """Takes up what a journal holds: each trial as it stood after each line about it, in their order."""
+        for record in history:
             if not record.within_budget:
                 continue
             for score in record.scores:
-                if score.epoch in self._reached:
+                if score.epoch not in self._reached:
+                    continue
+                if record.id not in self._reached[score.epoch]:
                     point = (score_of(score.accuracy, score.loss, self.rank_by), record.gflops)
-                    if record.yardstick is not None:
-                        self.enter(record.id, score.epoch, point)
-                        continue
                     self._reached[score.epoch][record.id] = point
-                    if record.epochs > score.epoch:
-                        self._passed[score.epoch].add(record.id)
+                if record.yardstick is not None:
+                    self._yardsticks.add(record.id)
+                elif record.epochs > score.epoch or record.state is TrialState.RUNNING:
+                    self._passed[score.epoch].add(record.id)
 
     def scores(self, level: int) -> dict[str, Point]:
         """Who reached a rung, with what; in order of arrival."""
         return dict(self._reached[level])
+
+    def promoted(self, level: int) -> frozenset[str]:
+        """Candidates that went on past a rung."""
+        return frozenset(self._passed[level])
+
+    def _promotable(self, level: int, *, at_least: int = 0) -> list[str]:
+        """Candidates that may go on past a rung and have not yet, the best first; none where it is full."""
+        reached, passed = self._reached[level], self._passed[level]
+        places = max(at_least, sum(each not in self._yardsticks for each in reached) // self.eta)
+        if len(passed) >= places:
+            return []
+        ids = list(reached)
+        ranked = (ids[i] for i in best_first(list(reached.values())))
+        best = [each for each in ranked if each not in self._yardsticks][:places]
+        return [each for each in best if each not in passed]

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from octnas.engine.campaign import Campaign, TimeLimit
+from octnas.engine.campaign import Campaign
 from octnas.engine.checks import (
     admitted_space,
     check_numbers,
@@ -18,20 +18,23 @@ from octnas.engine.checks import (
     load_data,
     versions,
 )
+from octnas.engine.confirm import DEFAULT_CONFIRM, confirming_seeds
 from octnas.engine.evaluate import Evaluate, evaluate, name_of, named, scores_of
 from octnas.engine.events import Listener, SearchEvent
+from octnas.engine.failures import refuse_if_all_failed
+from octnas.engine.limits import TimeLimit
 from octnas.engine.rungs import Rungs, rung_levels
+from octnas.engine.samplers import DEFAULT_SAMPLER
 from octnas.engine.yardsticks import choose_yardsticks
-from octnas.errors import DataError, Interrupted, RunError, SearchFailedError, afterwards
+from octnas.errors import DataError, Interrupted, RunError, afterwards
 from octnas.front import SearchResult
 from octnas.front.report import front_report
 from octnas.record import (
     FrontReport,
     RunFolder,
     SearchHeader,
-    TrialRecord,
-    TrialState,
     default_name,
+    history,
     name_taken,
     run_path,
 )
@@ -52,11 +55,12 @@ def search(
     budget_gflops: float,
     trials: int = 24,
     max_minutes: float | None = None,
-    sampler: str = "tpe",
+    sampler: str = DEFAULT_SAMPLER,
     backbones: str | Sequence[str] | None = None,
     data: str | None = None,
     name: str | None = None,
     seed: int = 0,
+    confirm: int = DEFAULT_CONFIRM,
     tracking_uri: str | None = None,
     cpus_per_trial: float = 1,
     gpus_per_trial: float | None = None,
@@ -70,11 +74,13 @@ def search(
         budget_gflops: 10^9 multiply-adds of the target network that no candidate may exceed.
         trials: candidates; the yardsticks come on top.
         max_minutes: wall-clock after which nothing new is started and what runs is stopped.
-        sampler: "tpe", "nsga2" or "random".
+        sampler: one of `octnas.engine.samplers.SAMPLER_NAMES`.
         backbones: one or some of the space's; default all.
         data: data set in place of the space's.
         name: of the search; default made from space and time.
         seed: of proposals and of every training.
+        confirm: fresh seeds with which the winner and the uniform yardstick next to it are trained again at
+            the end, so that a claim has an interval; 0 claims nothing.
         tracking_uri: MLflow's store or server; default MLFLOW_TRACKING_URI, or ./mlflow.db.
         gpus_per_trial: default a share of a GPU where there is one.
         evaluate: what trains a candidate, see `octnas.engine.evaluate`.
@@ -85,13 +91,13 @@ def search(
         Interrupted: Ctrl-C, when everything measured so far is written down.
     """
     start = time.monotonic()
-    check_numbers(trials=trials, max_minutes=max_minutes, seed=seed)
+    check_numbers(trials=trials, max_minutes=max_minutes, seed=seed, confirm=confirm)
     searched, source = admitted_space(space, backbones=backbones, data=data)
     feasible = searched.feasible(budget_gflops)
     evaluate_name = name_of(evaluate)
-    from octnas.engine.optuna_adapter import known_sampler
+    from octnas.engine.optuna_adapter import check_sampler
 
-    known_sampler(sampler)
+    check_sampler(sampler, feasible)
     if name is None:
         name = default_name(searched.name)
     elif run_path(name).exists():
@@ -120,6 +126,7 @@ def search(
         created=datetime.datetime.now().astimezone().isoformat(timespec="microseconds"),
         yardsticks=choose_yardsticks(searched, feasible, trials=trials),
         options={
+            "confirm": confirm,
             "evaluate": evaluate_name,
             "noise_points": searched.proxy.noise_points if data is None else None,
             "space_source": source,
@@ -175,20 +182,22 @@ def new_campaign(run: RunFolder, *, space: SearchSpace, feasible: Feasible, **op
     """
     from octnas.engine.optuna_adapter import Proposer
 
-    header, records, proxy = run.header, run.records(), space.proxy
+    header, proxy = run.header, space.proxy
+    past = list(history(run.journal.read()))
     eta = proxy.rungs.eta
     levels = rung_levels(min_epochs=proxy.rungs.min_epochs, eta=eta, max_epochs=scores_of(proxy))
     rungs = Rungs(levels, eta=eta, rank_by=proxy.rank_by)
-    rungs.replay(records)
+    rungs.replay(past)
     proposer = Proposer(
         feasible,
         sampler=header.sampler,
         seed=header.seed,
         rank_by=proxy.rank_by,
         reserved=[each.architecture for each in header.yardsticks],
-        records=records,
+        history=past,
     )
-    return Campaign(run, space=space, proposer=proposer, rungs=rungs, **options)
+    confirm = confirming_seeds(header.seed, int(header.options.get("confirm", 0)))
+    return Campaign(run, space=space, proposer=proposer, rungs=rungs, confirm=confirm, **options)
 
 
 def _run(
@@ -211,7 +220,7 @@ def _run(
     state = "failed"
 
     def track(event: SearchEvent) -> None:
-        if event.kind == "finished" and event.trial is not None:
+        if event.kind in ("finished", "confirmed") and event.trial is not None:
             tracking.log_trial(event.trial)
         while troubles and event.kind != "note":
             campaign.note(troubles.popleft())
@@ -232,11 +241,12 @@ def _run(
             run_trials(campaign, evaluate=str(header.options["evaluate"]), data=images, workers=workers)
             if campaign.interrupted:
                 raise KeyboardInterrupt
-            result = SearchResult(header=header, records=campaign.records)
+            campaign.close()
+            result = SearchResult.of(run)
             report = front_report(result)
             tracking.log_front(report)
             _leave_files(run, report, campaign)
-            _refuse_if_all_failed(campaign.records)
+            refuse_if_all_failed(campaign.records)
             statistics = dict(campaign.statistics())
             run.journal.append({"event": "end", "state": "complete", "reason": campaign.ending, **statistics})
             state = "complete"
@@ -272,14 +282,6 @@ def _close(run: RunFolder, tracking: BackgroundTracker, state: str) -> bool:
         raise Interrupted(run.name) from None
     finally:
         run.journal.release()
-
-
-def _refuse_if_all_failed(records: Sequence[TrialRecord]) -> None:
-    if records and all(record.state is TrialState.FAILED for record in records):
-        raise SearchFailedError(
-            f"all {len(records)} trials failed, the last with: {records[-1].reason}; mend the cause and "
-            "search under another name"
-        )
 
 
 def _tracker(uri: str | None) -> Tracker:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from octnas.engine.checks import admitted_space, load_data
+from octnas.engine.checks import admitted_space, check_numbers, load_data
+from octnas.engine.confirm import DEFAULT_CONFIRM, MOST
 from octnas.engine.evaluate import scores_of
+from octnas.engine.rungs import rung_levels
 from octnas.engine.yardsticks import choose_yardsticks
 from octnas.errors import BudgetError
 from octnas.space import Feasible, SearchSpace
@@ -19,10 +22,72 @@ from octnas.space import Feasible, SearchSpace
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["dry_run", "dry_run_table", "unreachable"]
+    from octnas.data import ImageSet
+
+__all__ = ["Pace", "Workload", "dry_run", "dry_run_table", "unreachable"]
 
 TIMED_STEPS = 4
 """Training steps that are timed for each backbone, after as many to warm up."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """Seconds that the proxy of one backbone takes on this machine."""
+
+    until: tuple[float, ...]
+    """From the start of a training to each of its scores; the last is the whole training."""
+    test: float
+    """For the score on the test images; 0 without any."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """What a search is going to train, and with how many workers."""
+
+    candidates: int
+    yardsticks: tuple[str, ...]
+    """The backbone of each."""
+    confirm: int
+    """Seeds with which up to `MOST` trials are trained again."""
+    levels: tuple[int, ...]
+    """The rungs, in scores, ascending."""
+    eta: int
+    """Of n candidates that reach a rung, n // eta go on, at least one."""
+    workers: int
+    """Trainings at once."""
+
+    @property
+    def confirming(self) -> int:
+        """Confirming trainings at most."""
+        return self.confirm * min(MOST, self.candidates + len(self.yardsticks))
+
+    def seconds(self, paces: Mapping[str, Pace]) -> dict[str, float]:
+        """Wall-clock: `search_seconds` if nothing is stopped early, `search_seconds_with_rungs` if at every
+        rung no more than n // eta go on, and `confirm_seconds`, a part of both.
+
+        Backbones are taken to be tried and confirmed equally often. Work is handed out to whoever is free,
+        which takes at most work / workers + (1 - 1 / workers) x the longest training (Graham 1966).
+        """
+        whole = {backbone: pace.until[-1] for backbone, pace in paces.items()}
+        mean = [sum(each) / len(paces) for each in zip(*(p.until for p in paces.values()), strict=True)]
+        yardsticks = sum(whole[backbone] for backbone in self.yardsticks)
+        reached, stopped = self.candidates, 0.0
+        for level in self.levels:
+            promoted = max(min(1, reached), reached // self.eta)  # the best of a few goes on in any case
+            stopped += (reached - promoted) * mean[level - 1]
+            reached = promoted
+        longest = max(whole.values())
+        tested = mean[-1] + sum(pace.test for pace in paces.values()) / len(paces)
+        confirming = self._wall_clock(self.confirming * tested, longest) if self.confirming else 0.0
+        return {
+            "search_seconds": self._wall_clock(self.candidates * mean[-1] + yardsticks, longest) + confirming,
+            "search_seconds_with_rungs": self._wall_clock(stopped + reached * mean[-1] + yardsticks, longest)
+            + confirming,
+            "confirm_seconds": confirming,
+        }
+
+    def _wall_clock(self, work: float, longest: float) -> float:
+        return work / self.workers + (1 - 1 / self.workers) * longest
 
 
 def dry_run(
@@ -32,22 +97,32 @@ def dry_run(
     backbones: str | Sequence[str] | None = None,
     data: str | None = None,
     trials: int = 24,
-    estimate: bool = False,
+    confirm: int = DEFAULT_CONFIRM,
+    cpus_per_trial: float = 1,
+    gpus_per_trial: float | None = None,
+    estimate: bool = True,
+    note: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
     """Size of the space, its costs, and what the budget admits; JSON values.
 
     Args:
-        estimate: also time a few training steps of each backbone's proxy on this machine.
+        confirm: seeds with which a search would train the winner and what it is compared with again.
+        estimate: also time a few training steps of each backbone's proxy on this machine, where the budget is
+            reachable.
+        note: called with a line before anything that takes over a second.
 
     Returns:
         `space`, `size`, `gflops` (min, median, max of the whole space), `feasible_share` (0 to 1),
         `reachable`, `budget_gflops`, and where it is reachable `feasible` (size, backbones, gflops) and
-        `yardsticks` (label, backbone, gflops, within_budget). With `estimate` also `estimate`: seconds a
-        training by backbone and of the whole search where nothing is stopped early.
+        `yardsticks` (label, backbone, gflops, within_budget). With `estimate` also `estimate`:
+        `training_seconds` of a whole training by backbone, the three figures of `Workload.seconds`,
+        `trainings` (candidates, yardsticks, confirming), `workers`, and `cpu_hours` and `gpu_hours` that the
+        workers hold in `search_seconds` (a GPU that is shared counts by its share).
 
     Raises:
         OctnasError: there is no such space, backbone or data set, or the budget is not a finite number.
     """
+    check_numbers(trials=trials, max_minutes=None, seed=0, confirm=confirm)
     searched, _ = admitted_space(space, backbones=backbones, data=data)
     if not math.isfinite(budget_gflops):
         raise BudgetError(f"`budget_gflops` must be a finite number, but got {budget_gflops}")
@@ -91,7 +166,17 @@ def dry_run(
         ],
     }
     if estimate:
-        report["estimate"] = _estimate(searched, feasible, trainings=trials + len(yardsticks))
+        reserved = sum(feasible.contains(each.architecture) for each in yardsticks)
+        report["estimate"] = _estimate(
+            searched,
+            feasible,
+            candidates=min(trials, max(0, int(feasible.size) - reserved)),
+            yardsticks=tuple(each.architecture.backbone for each in yardsticks),
+            confirm=confirm,
+            cpus_per_trial=cpus_per_trial,
+            gpus_per_trial=gpus_per_trial,
+            note=note,
+        )
     return report
 
 
@@ -127,42 +212,110 @@ def dry_run_table(report: Mapping[str, Any]) -> Table:
             for each in report["yardsticks"]
         )
     if "estimate" in report:
-        seconds = report["estimate"]["search_seconds"]
-        rows["at most about"] = f"{seconds / 60:.0f} min with {report['estimate']['workers']} trials at once"
+        rows |= _estimate_rows(report["estimate"])
     for key, value in rows.items():
         table.add_row(key, escape(value))
     return table
 
 
-def _estimate(space: SearchSpace, feasible: Feasible, *, trainings: int) -> dict[str, Any]:
+def _estimate_rows(estimate: Mapping[str, Any]) -> dict[str, str]:
+    trainings = estimate["trainings"]
+    each = ", ".join(f"{name} {_duration(value)}" for name, value in estimate["training_seconds"].items())
+    whole, rungs = _duration(estimate["search_seconds"]), _duration(estimate["search_seconds_with_rungs"])
+    planned = f"{trainings['candidates']} candidates, {trainings['yardsticks']} yardsticks"
+    if trainings["confirming"]:
+        planned += (
+            f"; {trainings['confirming']} more at most confirm the winner, about "
+            f"{_duration(estimate['confirm_seconds'])} of the times below"
+        )
+    return {
+        "a whole training": f"{each} (from {TIMED_STEPS} timed steps each on this machine)",
+        "trainings": planned,
+        "search, expected": f"{rungs}, poor candidates stopped early",
+        "search, upper bound": f"{whole}, nothing stopped early; {estimate['cpu_hours']:.2g} core-hours, "
+        f"{estimate['gpu_hours']:.2g} GPU-hours",
+        "trainings at once": str(estimate["workers"]),
+    }
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _estimate(
+    space: SearchSpace,
+    feasible: Feasible,
+    *,
+    candidates: int,
+    yardsticks: tuple[str, ...],
+    confirm: int,
+    cpus_per_trial: float,
+    gpus_per_trial: float | None,
+    note: Callable[[str], None],
+) -> dict[str, Any]:
+    note("timing a few training steps of each backbone on this machine")
+    noted = time.monotonic()
+    images = load_data(space)
     from octnas.engine.ray_adapter import plan_workers
+
+    workers = plan_workers(cpus_per_trial, gpus_per_trial)
+    rungs, scores = space.proxy.rungs, scores_of(space.proxy)
+    workload = Workload(
+        candidates=candidates,
+        yardsticks=yardsticks,
+        confirm=confirm,
+        levels=rung_levels(min_epochs=rungs.min_epochs, eta=rungs.eta, max_epochs=scores),
+        eta=rungs.eta,
+        workers=workers.count,
+    )
+    paces: dict[str, Pace] = {}
+    for backbone in feasible.backbones:
+        if time.monotonic() - noted > 1:
+            note(f"timing {backbone}, {len(paces) + 1} of {len(feasible.backbones)}")
+            noted = time.monotonic()
+        paces[backbone] = _pace(space, feasible, images, backbone, threads=workers.cpus)
+    seconds = workload.seconds(paces)
+    hours = seconds["search_seconds"] * workers.count / 3600
+    return {
+        "training_seconds": {name: round(pace.until[-1], 2) for name, pace in paces.items()},
+        **{name: round(value, 1) for name, value in seconds.items()},
+        "trainings": {
+            "candidates": candidates,
+            "yardsticks": len(yardsticks),
+            "confirming": workload.confirming,
+        },
+        "workers": workers.count,
+        "cpu_hours": round(hours * workers.cpus, 4),
+        "gpu_hours": round(hours * workers.gpus, 4),
+    }
+
+
+def _pace(space: SearchSpace, feasible: Feasible, images: ImageSet, backbone: str, *, threads: int) -> Pace:
+    """Times a few steps and the validation of one batch, and reckons with the proxy's settings."""
     from octnas.train import ProxyTraining, settings_from_proxy
 
-    images = load_data(space)
     whole = settings_from_proxy(space.proxy, images)
-    trained = min(len(images.train), whole.train_images or len(images.train))
-    workers = plan_workers()
     short = replace(
         whole,
         epochs=None,
         steps=2 * TIMED_STEPS,
         evaluations=2,
-        val_images=whole.val_batch_size,
-        threads=workers.cpus,
+        val_images=min(whole.val_batch_size, len(images.val)),
+        threads=threads,
     )
-    steps = whole.step_bounds(trained)[-1]
-    seconds = {}
-    for backbone in feasible.backbones:
-        architecture = space.proxy_architecture(feasible.sample(np.random.default_rng(0), backbone))
-        training = ProxyTraining(architecture, images, short, seed=0)
-        training.run_epoch()
-        timed = training.run_epoch()
-        validated = (scores_of(space.proxy) - 1) * (whole.val_images or len(images.val)) + len(images.val)
-        validation = (timed.seconds - timed.train_seconds) * validated / whole.val_batch_size
-        seconds[backbone] = round(steps * timed.train_seconds / TIMED_STEPS + validation, 2)
-    mean = sum(seconds.values()) / len(seconds)
-    return {
-        "training_seconds": seconds,
-        "search_seconds": round(mean * trainings / workers.count, 1),
-        "workers": workers.count,
-    }
+    architecture = space.proxy_architecture(feasible.sample(np.random.default_rng(0), backbone))
+    training = ProxyTraining(architecture, images, short, seed=0)
+    training.run_epoch()
+    timed = training.run_epoch()
+    step = timed.train_seconds / TIMED_STEPS
+    scored = (timed.seconds - timed.train_seconds) / min(whole.val_batch_size, len(images.val))
+    bounds = whole.step_bounds(min(len(images.train), whole.train_images or len(images.train)))
+    part = whole.val_images or len(images.val)
+    validated = [part * n for n in range(1, len(bounds))]
+    validated.append(part * (len(bounds) - 1) + len(images.val))
+    return Pace(
+        until=tuple(steps * step + count * scored for steps, count in zip(bounds, validated, strict=True)),
+        test=0.0 if images.test is None else len(images.test) * scored,
+    )

@@ -65,6 +65,7 @@ def place_labels(result: SearchResult, layers: Layers, canvas: Canvas) -> list[L
 
     taken = [_box(*place(record), 0.5 * canvas.line, 0.5 * canvas.line) for record in layers.shown]
     taken += _line_boxes(result, layers, canvas)
+    taken += _bar_boxes(layers, canvas)
     labels = []
     for record in layers.named(result):
         text = _text(record, layers)
@@ -91,6 +92,18 @@ def _line_boxes(result: SearchResult, layers: Layers, canvas: Canvas) -> list[_B
         up = [canvas.height * (y - layers.low) / (layers.high - layers.low) for y in ys]
         for (x1, y1), (x2, y2) in itertools.pairwise(zip(right, up, strict=True)):
             boxes.append((min(x1, x2) - 1, min(y1, y2) - 1, max(x1, x2) + 1, max(y1, y2) + 1))
+    return boxes
+
+
+def _bar_boxes(layers: Layers, canvas: Canvas) -> list[_Box]:
+    """The bars of confirming seeds, with the strokes that tie them to their points."""
+    boxes = []
+    for each in layers.confirmed:
+        x, y = layers.relative(each.record)
+        ends = [(end - layers.low) / (layers.high - layers.low) for end in each.ends]
+        low, high = min(y, *ends), max(y, *ends)
+        middle, half = canvas.width * x, canvas.line / 3
+        boxes.append((middle - half, canvas.height * low, middle + half, canvas.height * high))
     return boxes
 
 

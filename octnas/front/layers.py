@@ -9,11 +9,27 @@ from octnas.front.describe import is_uniform
 from octnas.front.pareto import pareto_front
 from octnas.front.result import SearchResult
 from octnas.record import TrialRecord, TrialState
+from octnas.record.spread import on_validation
 
-__all__ = ["BACKBONE_COLOURS", "Layers", "backbone_colours", "sort_layers", "staircase"]
+__all__ = ["BACKBONE_COLOURS", "Confirmed", "Layers", "backbone_colours", "sort_layers", "staircase"]
 
 BACKBONE_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F5539", "#6A4C93")
 """Okabe and Ito's colours, told apart by colour-blind people too; the rest for spaces with many backbones."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Confirmed:
+    """A trial with further seeds: the mean of its accuracies on validation images, and one deviation."""
+
+    record: TrialRecord
+    mean: float
+    sd: float
+    count: int
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Where its bar begins and ends."""
+        return self.mean - self.sd, self.mean + self.sd
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,8 +38,9 @@ class Layers:
 
     `front` and `dominated` are complete candidates, `early` those stopped, paused or running; yardsticks are
     in `uniform`, `plain` (within the budget) or `over` (over the budget). `uniform_line` is the
-    non-dominated part of `uniform`. `low` to `high` is the range of accuracy that shows every complete trial,
-    `left` to `right` the GFLOPs of what fits, with a strip beyond the budget.
+    non-dominated part of `uniform`, `confirmed` are those with an accuracy over two further seeds or more,
+    whatever their group. `low` to `high` is the range of accuracy that shows every complete trial and the
+    bars of confirming seeds, `left` to `right` the GFLOPs of what fits, with a strip beyond the budget.
     """
 
     front: tuple[TrialRecord, ...]
@@ -34,6 +51,7 @@ class Layers:
     over: tuple[TrialRecord, ...]
     front_line: tuple[TrialRecord, ...]
     uniform_line: tuple[TrialRecord, ...]
+    confirmed: tuple[Confirmed, ...]
     low: float
     high: float
     left: float
@@ -74,6 +92,13 @@ class Layers:
         return (x - self.left) / (self.right - self.left), (y - self.low) / (self.high - self.low)
 
     @property
+    def bars_name(self) -> str:
+        """What a picture calls the bars of the confirming seeds."""
+        counts = sorted({each.count for each in self.confirmed})
+        seeds = "-".join(str(count) for count in dict.fromkeys((counts[0], counts[-1]))) if counts else "0"
+        return f"mean ± 1 s.d. of {seeds} fresh seeds"
+
+    @property
     def shown(self) -> tuple[TrialRecord, ...]:
         """All trials of the picture."""
         return (*self.front, *self.dominated, *self.early, *self.uniform, *self.plain, *self.over)
@@ -95,7 +120,9 @@ def sort_layers(result: SearchResult) -> Layers:
     yardsticks = [record for record in shown if record.yardstick is not None]
     inside = [record for record in yardsticks if record.within_budget]
     uniform = tuple(record for record in inside if is_uniform(record))
-    low, high = _range([*complete, *yardsticks] or candidates)
+    confirmed = tuple(each for each in map(_confirmed, shown) if each is not None)
+    accuracies = [each.accuracy or 0.0 for each in [*complete, *yardsticks] or candidates]
+    low, high = _range([*accuracies, *(end for each in confirmed for end in each.ends)])
     left, right = _costs([record.gflops for record in shown if record.within_budget], result.budget_gflops)
     return Layers(
         front=tuple(record for record in complete if record.id in on_front),
@@ -106,6 +133,7 @@ def sort_layers(result: SearchResult) -> Layers:
         over=tuple(record for record in yardsticks if not record.within_budget),
         front_line=tuple(result.front),
         uniform_line=tuple(pareto_front(uniform, result.budget_gflops)),
+        confirmed=confirmed,
         low=low,
         high=high,
         left=left,
@@ -138,8 +166,14 @@ def backbone_colours(result: SearchResult) -> dict[str, str]:
     return {name: BACKBONE_COLOURS[index % len(BACKBONE_COLOURS)] for index, name in enumerate(names)}
 
 
-def _range(records: Iterable[TrialRecord]) -> tuple[float, float]:
-    accuracies = [record.accuracy for record in records if record.accuracy is not None]
+def _confirmed(record: TrialRecord) -> Confirmed | None:
+    spread = on_validation(record)
+    if spread is None or spread.sd is None:
+        return None
+    return Confirmed(record=record, mean=spread.mean, sd=spread.sd, count=spread.count)
+
+
+def _range(accuracies: list[float]) -> tuple[float, float]:
     if not accuracies:
         return 0.0, 1.0
     margin = 0.12 * (max(accuracies) - min(accuracies)) or 0.01

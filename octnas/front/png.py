@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,19 +14,28 @@ from octnas.front.labels import Canvas, place_labels
 from octnas.front.layers import Layers, backbone_colours, sort_layers, staircase
 from octnas.front.result import SearchResult
 from octnas.front.text import state_counts
+from octnas.front.verdict import claim_sentence
+from octnas.front.volume import volume_curve
 from octnas.record import TrialRecord
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.container import ErrorbarContainer
 
 __all__ = ["png_bytes", "write_png"]
 
 _INK = "#1f2933"
 _MUTED = "#6b7785"
 _GRID = "#e4e8ec"
-_INCHES = (11.0, 7.0)
-_AXES = (0.075, 0.19, 0.9, 0.68)
+_INCHES = (11.0, 9.8)
+_AXES = (0.075, 3.48 / 9.8, 0.9, 4.75 / 9.8)
 """Left, bottom, width and height of the inner part in shares of the picture."""
+
+_VOLUME_AXES = (0.075, 0.55 / 9.8, 0.9, 1.35 / 9.8)
+"""The same of the hypervolume by trial."""
+
+_SENTENCE = 125
+"""Letters in a line above the picture."""
 
 _CANVAS = Canvas(width=72 * _INCHES[0] * _AXES[2], height=72 * _INCHES[1] * _AXES[3], character=5.6, line=12)
 """In points (72 an inch), for letters of 9 points."""
@@ -41,7 +51,7 @@ def write_png(result: SearchResult, path: str | os.PathLike[str]) -> None:
 
 
 def png_bytes(result: SearchResult) -> bytes:
-    """The picture, 1650 x 1050 px."""
+    """The picture, 1650 x 1470 px: claim, front, and hypervolume by trial."""
     from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -63,29 +73,42 @@ def png_bytes(result: SearchResult) -> bytes:
         _lines(axes, result, layers)
         _points(axes, result, layers)
         _labels(axes, result, layers)
-        _legend(figure, result, layers)
-        figure.text(0.075, 0.945, f"Accuracy against compute: {result.name}", fontsize=15, weight="bold")
+        bars = _bars(axes, layers)
+        _legend(figure, result, layers, bars)
+        _volume(figure.add_axes(_VOLUME_AXES), result)
+        figure.text(0.075, 0.962, f"Accuracy against compute: {result.name}", fontsize=15, weight="bold")
         subtitle = (
             f"{what_search(result.header)}; {state_counts(result)}; hypervolume {result.hypervolume:.4f}"
         )
-        figure.text(0.075, 0.905, subtitle, fontsize=10, color=_MUTED)
+        figure.text(0.075, 0.935, subtitle, fontsize=10, color=_MUTED)
+        figure.text(
+            0.075,
+            0.922,
+            textwrap.fill(_said(result, layers), _SENTENCE),
+            fontsize=10,
+            va="top",
+            linespacing=1.35,
+        )
         content = io.BytesIO()
         figure.savefig(content, format="png")
     return content.getvalue()
 
 
+def _said(result: SearchResult, layers: Layers) -> str:
+    """The claim, or that there is none."""
+    if result.claim is not None:
+        return claim_sentence(result.claim)
+    if layers.confirmed:
+        return "No candidate and uniform yardstick were trained with seeds in common, so nothing is claimed."
+    return "Nothing was confirmed with further seeds: each accuracy is of one seed."
+
+
 def _frame(axes: Axes, result: SearchResult, layers: Layers) -> None:
+    _style(axes)
     axes.set_xlim(layers.left, layers.right)
     axes.set_ylim(100 * layers.low, 100 * layers.high)
     axes.set_xlabel("GFLOPs of the target network (10$^9$ multiply-adds)", parse_math=True, fontsize=11)
     axes.set_ylabel("accuracy of the proxy, % of validation images", fontsize=11)
-    axes.grid(color=_GRID, linewidth=0.8)
-    axes.set_axisbelow(True)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    for side in ("left", "bottom"):
-        axes.spines[side].set_color(_MUTED)
-    axes.tick_params(colors=_MUTED, labelcolor=_INK)
     axes.axvspan(result.budget_gflops, layers.right, color="#f4f5f7", zorder=0)
     axes.axvline(result.budget_gflops, color=_INK, linewidth=1.2, linestyle=(0, (2, 2)), zorder=1)
     axes.annotate(
@@ -96,6 +119,16 @@ def _frame(axes: Axes, result: SearchResult, layers: Layers) -> None:
         textcoords="offset points",
         fontsize=9,
     )
+
+
+def _style(axes: Axes) -> None:
+    axes.grid(color=_GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_color(_MUTED)
+    axes.tick_params(colors=_MUTED, labelcolor=_INK)
 
 
 def _lines(axes: Axes, result: SearchResult, layers: Layers) -> None:
@@ -135,6 +168,61 @@ def _points(axes: Axes, result: SearchResult, layers: Layers) -> None:
         axes.scatter(*place, s=260, facecolors="none", edgecolors=_INK, linewidths=1.5, zorder=8)
 
 
+def _bars(axes: Axes, layers: Layers) -> ErrorbarContainer | None:
+    """The bars of confirming seeds, each tied to its trial's single-seed point; None without any."""
+    if not layers.confirmed:
+        return None
+    for each in layers.confirmed:
+        x, y = layers.place(each.record)
+        axes.plot([x, x], [100 * y, 100 * each.mean], color=_INK, linewidth=0.8, linestyle=":", zorder=8)
+    return axes.errorbar(
+        [layers.place(each.record)[0] for each in layers.confirmed],
+        [100 * each.mean for each in layers.confirmed],
+        yerr=[100 * each.sd for each in layers.confirmed],
+        label=layers.bars_name,
+        marker="_",
+        linestyle="",
+        color=_INK,
+        markersize=11,
+        markeredgewidth=2.2,
+        elinewidth=1.5,
+        capsize=3.5,
+        zorder=8,
+    )
+
+
+def _volume(axes: Axes, result: SearchResult) -> None:
+    """Hypervolume by trial as a staircase, above what the yardsticks reach without any candidate."""
+    from matplotlib.ticker import MaxNLocator
+
+    _style(axes)
+    axes.set_xlabel("complete trials (diamonds: yardsticks)", fontsize=10)
+    axes.set_ylabel("hypervolume", fontsize=10)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=4))
+    curve = volume_curve(result)
+    axes.set_xlim(0, 1.02 * max(len(result.hypervolume_by_trial), 1))
+    axes.set_ylim(curve.low, curve.high)
+    if curve.yardsticks:
+        axes.axhline(curve.yardsticks, color=_MUTED, linewidth=1.2, linestyle=(0, (5, 3)))
+        axes.annotate(
+            f"yardsticks alone {curve.yardsticks:.4f}",
+            (1.0, curve.yardsticks),
+            xycoords=("axes fraction", "data"),
+            xytext=(-4, -3),
+            textcoords="offset points",
+            ha="right",
+            va="top",
+            fontsize=9,
+        )
+    xs, ys = [each.number for each in curve.points], [each.volume for each in curve.points]
+    axes.plot(xs, ys, color=_INK, drawstyle="steps-post")
+    for marker, yardstick in (("D", True), ("o", False)):
+        part = [each for each in curve.points if (each.record.yardstick is not None) is yardstick]
+        xs, ys = [each.number for each in part], [each.volume for each in part]
+        axes.scatter(xs, ys, s=22, marker=marker, color=_INK, zorder=3)
+
+
 def _labels(axes: Axes, result: SearchResult, layers: Layers) -> None:
     from matplotlib import patheffects
 
@@ -155,7 +243,7 @@ def _labels(axes: Axes, result: SearchResult, layers: Layers) -> None:
         )
 
 
-def _legend(figure: Any, result: SearchResult, layers: Layers) -> None:
+def _legend(figure: Any, result: SearchResult, layers: Layers, bars: ErrorbarContainer | None) -> None:
     from matplotlib.lines import Line2D
 
     def key(label: str, marker: str = "", *, hollow: bool = False, **more: Any) -> Line2D:
@@ -172,7 +260,9 @@ def _legend(figure: Any, result: SearchResult, layers: Layers) -> None:
         (layers.plain, key("plain", "s", markersize=7, linestyle="")),
         (layers.over, key("over budget", "X", hollow=True, markersize=8, linestyle="")),
     )
-    shapes = [drawn for records, drawn in keys if records]
+    shapes: list[Any] = [drawn for records, drawn in keys if records]
+    if bars is not None:
+        shapes.append(bars)
     backbones = [
         Line2D([], [], marker="o", linestyle="", markersize=8, color=colour, label=name)
         for name, colour in backbone_colours(result).items()
@@ -185,5 +275,5 @@ def _legend(figure: Any, result: SearchResult, layers: Layers) -> None:
         "handlelength": 3.0,
         "columnspacing": 1.4,
     }
-    figure.legend(handles=shapes, ncols=7, bbox_to_anchor=(0.066, 0.105), **place)
-    figure.legend(handles=backbones, ncols=8, bbox_to_anchor=(0.066, 0.062), **place)
+    figure.legend(handles=shapes, ncols=4, bbox_to_anchor=(0.066, 2.94 / 9.8), **place)
+    figure.legend(handles=backbones, ncols=8, bbox_to_anchor=(0.066, 2.42 / 9.8), **place)

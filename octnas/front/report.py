@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
+import statistics
 
+from octnas.front.claim import Claim
 from octnas.front.describe import UNITS, mean_alphas, percent
 from octnas.front.picture import html_page
 from octnas.front.png import png_bytes
 from octnas.front.result import SearchResult
-from octnas.front.text import state_counts, verdict
+from octnas.front.text import state_counts
+from octnas.front.verdict import SEEDS_HEAD, confirmed_lines, verdict
 from octnas.record import FrontReport
+from octnas.record.tracking_values import seed_values
 
 __all__ = ["front_report"]
 
@@ -30,6 +34,10 @@ _COLUMNS = (
     "params",
     "epochs",
     "seconds",
+    "accuracy_seed_mean",
+    "accuracy_seed_sd",
+    "test_accuracy_mean",
+    "test_accuracy_sd",
 )
 
 
@@ -51,7 +59,25 @@ def front_report(result: SearchResult) -> FrontReport:
             "front.html": html_page(result),
             "front.png": png_bytes(result),
         },
+        hypervolumes=tuple(volume for _, volume in result.hypervolume_by_trial),
+        claim=_claim_values(result.claim),
+        outcome=None if result.claim is None else result.claim.outcome,
     )
+
+
+def _claim_values(claim: Claim | None) -> dict[str, float]:
+    """The figures of the claim by metric's name; differences are in percentage points."""
+    if claim is None:
+        return {}
+    values = {
+        "claim_difference_points": claim.difference,
+        "claim_seeds": float(len(claim.seeds)),
+        "claim_candidate_accuracy": statistics.fmean(claim.candidate_accuracies),
+        "claim_yardstick_accuracy": statistics.fmean(claim.yardstick_accuracies),
+    }
+    if claim.interval is not None:
+        values["claim_low_points"], values["claim_high_points"] = claim.interval
+    return values
 
 
 def _note(result: SearchResult) -> str:
@@ -65,6 +91,8 @@ def _note(result: SearchResult) -> str:
             f"{best.gflops:.3f} GFLOPs under a budget of {result.budget_gflops:g}."
         )
     parts = [f"{found} {verdict(result)}", *_markdown_table(result)]
+    if confirmed := confirmed_lines(result):
+        parts.append("\n".join((f"{SEEDS_HEAD}\n", *(f"- {line}" for line in confirmed))))
     parts.append(f"{UNITS}. {state_counts(result)}.")
     return "\n\n".join(parts)
 
@@ -95,7 +123,9 @@ def _table(result: SearchResult, ids: set[str]) -> str:
     for record in sorted(result.trials, key=lambda each: (each.gflops, each.id)):
         if record.id in ids:
             row = {
+                **dict.fromkeys(_COLUMNS),
                 **record.summary(),
+                **seed_values(record),
                 "on_front": record.id in front,
                 "alphas": " ".join(f"{each:.3g}" for each in record.architecture.alphas),
             }

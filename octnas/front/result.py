@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from octnas.front import pareto
-from octnas.record import RunFolder, SearchHeader, TrialRecord
+from octnas.front.claim import Claim, claim
+from octnas.record import RunFolder, SearchHeader, TrialRecord, TrialState, replay
 
 __all__ = ["SearchResult"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class SearchResult:
-    """What a search was asked for and all its trials as they stand."""
+    """What a search was asked for and all its trials as they stand.
+
+    `finished` are the ids of the complete trials in the order in which they became so, as a run's journal
+    tells; where it is not known it is empty, and `hypervolume_by_trial` takes the order of starting.
+    """
 
     header: SearchHeader
     records: tuple[TrialRecord, ...]
+    finished: tuple[str, ...] = field(default=(), compare=False)
 
     @classmethod
     def from_run(cls, name: str) -> SearchResult:
@@ -26,8 +33,17 @@ class SearchResult:
         Raises:
             RunError: there is no such run, or its journal cannot be read.
         """
-        run = RunFolder.open(name)
-        return cls(header=run.header, records=tuple(run.records()))
+        return cls.of(RunFolder.open(name))
+
+    @classmethod
+    def of(cls, run: RunFolder) -> SearchResult:
+        """The result of an open run, from its journal.
+
+        Raises:
+            RunError: the journal cannot be read.
+        """
+        events = run.journal.read()
+        return cls(header=run.header, records=tuple(replay(events)), finished=_finished(events))
 
     @property
     def name(self) -> str:
@@ -66,6 +82,28 @@ class SearchResult:
         """The share (0 to 1) of the area below the budget and accuracy 1 that the front dominates."""
         return pareto.hypervolume(self.records, self.budget_gflops)
 
+    @cached_property
+    def hypervolume_by_trial(self) -> tuple[tuple[TrialRecord, float], ...]:
+        """Each complete trial with the hypervolume once it was there, which never falls.
+
+        In the order of finishing where `finished` tells it, else of starting. Trials that were stopped or
+        failed are left out: they change no front.
+        """
+        place = {trial_id: number for number, trial_id in enumerate(self.finished)}
+        complete = [record for record in self.records if record.state is TrialState.COMPLETE]
+        complete.sort(key=lambda record: place.get(record.id, len(place)))
+        front: list[TrialRecord] = []
+        volumes: list[tuple[TrialRecord, float]] = []
+        for record in complete:
+            front = pareto.pareto_front([*front, record], self.budget_gflops)
+            volumes.append((record, pareto.hypervolume(front, self.budget_gflops)))
+        return tuple(volumes)
+
+    @cached_property
+    def claim(self) -> Claim | None:
+        """What may be said of candidate and yardstick after both were confirmed; see `octnas.front.claim`."""
+        return claim(self)
+
     @property
     def noise_points(self) -> float | None:
         """Standard deviation of accuracy from seed to seed in percentage points, if the space's was measured.
@@ -81,6 +119,10 @@ class SearchResult:
             "name": self.name,
             "budget_gflops": self.budget_gflops,
             "hypervolume": self.hypervolume,
+            "hypervolume_by_trial": [
+                {"trial": record.id, "hypervolume": volume} for record, volume in self.hypervolume_by_trial
+            ],
+            "claim": None if self.claim is None else self.claim.to_dict(),
             "front": [record.id for record in self.front],
             "best": None if self.best is None else self.best.id,
             "space": self.header.space,
@@ -88,3 +130,10 @@ class SearchResult:
             "seed": self.header.seed,
             "trials": [record.summary() for record in self.trials],
         }
+
+
+def _finished(events: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Ids of the trials that a journal calls complete, in the order of the lines that did so first."""
+    trials = (event["trial"] for event in events if event["event"] == "trial")
+    complete = (str(trial["id"]) for trial in trials if trial["state"] == str(TrialState.COMPLETE))
+    return tuple(dict.fromkeys(complete))

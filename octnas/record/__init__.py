@@ -1,6 +1,6 @@
 """What is known of a search and its trials, and where it is kept. No tensor library is imported here."""
 
-from octnas.record.journal import Journal, replay
+from octnas.record.journal import Journal, history, replay
 from octnas.record.runs import (
     JOURNAL_VERSION,
     RunFolder,
@@ -28,6 +28,7 @@ __all__ = [
     "TrialState",
     "Yardstick",
     "default_name",
+    "history",
     "list_runs",
     "name_taken",
     "replay",

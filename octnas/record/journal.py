@@ -7,6 +7,8 @@ key "event"; these are read here, all others are kept for whoever wrote them and
 - {"event": "search", "schema_version": 1, "header": {...}}: the first line (`octnas.record.runs`)
 - {"event": "trial", "trial": {...}}: a `TrialRecord` as it stood then; the last one of an id counts
 - {"event": "score", "id": "3", "score": {...}}: one `EpochScore` of a trial that is under way
+- {"event": "confirm", "id": "3", "seed": 1000, "accuracy": 0.81, "test_accuracy": 0.8, "seconds": 41.2}: one
+  more training of a trial's architecture, to confirm a claim; without test images no "test_accuracy"
 - {"event": "end", "state": "complete" | "interrupted" | "failed"} and {"event": "resume"}
 
 "time" (seconds since 1970) is added to each for people to read.
@@ -27,7 +29,7 @@ from typing import Any
 from octnas.errors import RunError
 from octnas.record.trial import EpochScore, TrialRecord
 
-__all__ = ["Journal", "replay"]
+__all__ = ["Journal", "history", "replay"]
 
 Event = dict[str, Any]
 
@@ -195,6 +197,20 @@ class Journal:
         """Writes one epoch's score of a trial; a non-finite number is a `ValueError`."""
         self.append({"event": "score", "id": trial_id, "score": score.to_dict()})
 
+    def append_confirmation(self, trial_id: str, seed: int, score: EpochScore) -> None:
+        """Writes the last score of one more training of a trial's architecture."""
+        test = {} if score.test_accuracy is None else {"test_accuracy": score.test_accuracy}
+        self.append(
+            {
+                "event": "confirm",
+                "id": trial_id,
+                "seed": seed,
+                "accuracy": score.accuracy,
+                **test,
+                "seconds": round(score.seconds, 3),
+            }
+        )
+
     def _open_for_append(self) -> int:
         if self._file is None:
             try:
@@ -216,18 +232,35 @@ def replay(events: Iterable[Event]) -> list[TrialRecord]:
     driver died is running, with all its scores.
     """
     records: dict[str, TrialRecord] = {}
+    for record in history(events):
+        records[record.id] = record
+    return list(records.values())
+
+
+def history(events: Iterable[Event]) -> Iterator[TrialRecord]:
+    """Each trial as it stood after each line about it, in the order of the lines.
+
+    Everything that a search decides from (who was asked for when, what was known by then) follows from it.
+    """
+    records: dict[str, TrialRecord] = {}
     for event in events:
+        record: TrialRecord | None = None
         if event["event"] == "trial":
             record = TrialRecord.from_dict(event["trial"])
             known = records.get(record.id)
             if known and not record.scores and known.scores:
                 record = _with_scores(record, known.scores)
-            records[record.id] = record
         elif event["event"] == "score":
             known = records.get(event["id"])
             if known and not known.state.final:
-                records[known.id] = known.with_score(EpochScore.from_dict(event["score"]))
-    return list(records.values())
+                record = known.with_score(EpochScore.from_dict(event["score"]))
+        elif event["event"] == "confirm":
+            known = records.get(event["id"])
+            if known:
+                record = known.with_seed(event["seed"], event["accuracy"], event.get("test_accuracy"))
+        if record is not None:
+            records[record.id] = record
+            yield record
 
 
 def _with_scores(record: TrialRecord, scores: Iterable[EpochScore]) -> TrialRecord:

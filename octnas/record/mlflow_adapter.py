@@ -35,7 +35,10 @@ from octnas.record.tracking_values import (
     Value,
     architecture_params,
     curves,
+    record_tags,
+    record_values,
     search_params,
+    search_tags,
     values_at,
 )
 from octnas.record.trial import EpochScore, TrialRecord, TrialState
@@ -117,7 +120,11 @@ class Tracker:
             child.shows, child.under_way = shows, not record.state.final
 
     def log_front(self, report: FrontReport) -> None:
-        """Puts the front's files, its description and its hypervolume on the search's run."""
+        """Puts the front's files, its description, its hypervolume and its claim on the search's run.
+
+        The hypervolume is a curve with a step for each complete trial; steps that the run has are not sent
+        again, so after a resume it goes on where it ended.
+        """
         with self._translated() as client, tempfile.TemporaryDirectory() as folder:
             run_id = self._need_parent()
             for name, content in report.files.items():
@@ -126,9 +133,14 @@ class Tracker:
             client.log_artifacts(run_id, folder)
             note = with_links(report.note, self._experiment_id, run_id)
             client.set_tag(run_id, "mlflow.note.content", note)
-            client.log_metric(run_id, "hypervolume", report.hypervolume, step=report.finished)
-            client.log_metric(run_id, "front_size", report.front_size, step=report.finished)
-            client.log_metric(run_id, "trials_finished", report.finished, step=report.finished)
+            now = int(1000 * time.time())
+            figures = {"front_size": report.front_size, "trials_finished": report.finished, **report.claim}
+            metrics = values_at(figures, report.finished, now)
+            curve = dict(enumerate(report.hypervolumes, start=1)) or {0: report.hypervolume}
+            known = {point.step for point in client.get_metric_history(run_id, "hypervolume")}
+            for step in curve.keys() - known:
+                metrics += values_at({"hypervolume": curve[step]}, step, now)
+            self._batch(client, run_id, metrics, {"octnas.claim": report.outcome} if report.outcome else {})
 
     def finish(self, state: str) -> None:
         """Closes the search's run ("complete", "interrupted" or "failed") and the trials left open in it."""
@@ -294,15 +306,7 @@ class Tracker:
                 return
 
     def _create_search(self, client: MlflowClient, header: SearchHeader) -> str:
-        tags = {
-            "octnas.search": header.name,
-            "octnas.kind": "search",
-            "octnas.created": header.created,
-            "octnas.data_fingerprint": header.data_fingerprint,
-            "mlflow.source.name": "octnas search",
-            **{f"octnas.version.{name}": version for name, version in header.versions.items()},
-        }
-        run = client.create_run(self._experiment_id, run_name=header.name, tags=tags)
+        run = client.create_run(self._experiment_id, run_name=header.name, tags=search_tags(header))
         run_id = str(run.info.run_id)
         self._params(client, run_id, search_params(header))
         client.log_text(run_id, header.space_yaml, "space.yaml")
@@ -337,21 +341,9 @@ class Tracker:
 
     def _log_numbers(self, client: MlflowClient, child: _Child, record: TrialRecord) -> None:
         fresh = [score for score in record.scores if child.scores.get(score.epoch) != score]
-        metrics = curves(record.scores, child.start, only={score.epoch for score in fresh})
-        fixed = {"gflops": record.gflops, "params": float(record.params)}
-        metrics += values_at(fixed, 0, child.start)
-        if record.epochs:
-            metrics += values_at({"seconds": record.seconds}, record.epochs, child.start)
-        if not record.scores and record.accuracy is not None:
-            metrics += values_at({"accuracy": record.accuracy}, record.epochs, child.start)
-        tags = {
-            "octnas.state": str(record.state),
-            "octnas.within_budget": str(record.within_budget).lower(),
-            **({"octnas.reason": record.reason[:4000]} if record.reason else {}),
-            **({"octnas.yardstick": record.yardstick} if record.yardstick else {}),
-        }
+        metrics = record_values(record, child.start, only={score.epoch for score in fresh})
         self._params(client, child.run_id, architecture_params(record))
-        self._batch(client, child.run_id, metrics, tags)
+        self._batch(client, child.run_id, metrics, record_tags(record))
         child.scores.update({score.epoch: score for score in fresh})
 
     def _create_for(

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from octnas.record.runs import SearchHeader
+from octnas.record.spread import on_test, on_validation
 from octnas.record.trial import EpochScore, TrialRecord
 
-__all__ = ["FrontReport", "Value", "architecture_params", "curves", "search_params", "values_at"]
+__all__ = [
+    "FrontReport",
+    "Value",
+    "architecture_params",
+    "curves",
+    "record_tags",
+    "record_values",
+    "search_params",
+    "search_tags",
+    "seed_values",
+    "values_at",
+]
 
 _CURVES = ("accuracy", "loss", "train_loss", "images_per_second")
 
@@ -19,6 +31,8 @@ class FrontReport:
     """What a search's run shows of its front; `octnas.front.report` makes it.
 
     `note` is Markdown, `finished` the number of finished trials, `files` the artifacts by name.
+    `hypervolumes` is the hypervolume once the first, second ... complete trial was there, `claim` the figures
+    of what was confirmed by metric's name (empty where nothing was), `outcome` what they amount to.
     """
 
     note: str
@@ -26,6 +40,9 @@ class FrontReport:
     front_size: int
     finished: int
     files: Mapping[str, str | bytes]
+    hypervolumes: tuple[float, ...] = ()
+    claim: Mapping[str, float] = field(default_factory=dict)
+    outcome: str | None = None
 
 
 class Value(NamedTuple):
@@ -63,6 +80,52 @@ def search_params(header: SearchHeader) -> dict[str, Any]:
         "data": header.data,
         "backbone": header.backbone,
     }
+
+
+def search_tags(header: SearchHeader) -> dict[str, str]:
+    """What a search's run is found by, what it ran on, and with which versions."""
+    return {
+        "octnas.search": header.name,
+        "octnas.kind": "search",
+        "octnas.created": header.created,
+        "octnas.data_fingerprint": header.data_fingerprint,
+        "mlflow.source.name": "octnas search",
+        **{f"octnas.version.{name}": version for name, version in header.versions.items()},
+    }
+
+
+def record_tags(record: TrialRecord) -> dict[str, str]:
+    """How a trial stands, in words."""
+    seeds = " ".join(str(seed) for seed in record.confirm_seeds)
+    return {
+        "octnas.state": str(record.state),
+        "octnas.within_budget": str(record.within_budget).lower(),
+        **({"octnas.reason": record.reason[:4000]} if record.reason else {}),
+        **({"octnas.yardstick": record.yardstick} if record.yardstick else {}),
+        **({"octnas.confirm_seeds": seeds} if seeds else {}),
+    }
+
+
+def record_values(record: TrialRecord, start: int, only: Collection[int]) -> list[Value]:
+    """A trial's numbers, of its curve only the epochs in `only`; those of confirming seeds by their count."""
+    values = curves(record.scores, start, only=only)
+    values += values_at({"gflops": record.gflops, "params": float(record.params)}, 0, start)
+    if record.epochs:
+        values += values_at({"seconds": record.seconds}, record.epochs, start)
+    if not record.scores and record.accuracy is not None:
+        values += values_at({"accuracy": record.accuracy}, record.epochs, start)
+    return values + values_at(seed_values(record), len(record.confirm_seeds), start)
+
+
+def seed_values(record: TrialRecord) -> dict[str, float]:
+    """Means and sample standard deviations (0 to 1) over the confirming seeds; empty without any."""
+    values: dict[str, float] = {}
+    for name, spread in (("accuracy_seed", on_validation(record)), ("test_accuracy", on_test(record))):
+        if spread is not None:
+            values[f"{name}_mean"] = spread.mean
+            if spread.sd is not None:
+                values[f"{name}_sd"] = spread.sd
+    return values
 
 
 def curves(scores: Iterable[EpochScore], start: int, only: Collection[int] | None = None) -> list[Value]:

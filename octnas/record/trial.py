@@ -49,19 +49,21 @@ class EpochScore:
     seconds: float
     train_seconds: float
     images_per_second: float
+    test_accuracy: float | None = None
+    """Of test images, where a training that confirms a claim scored them."""
 
     @property
     def non_finite(self) -> str | None:
         """The name and value of the first number that is NaN or infinite, for instance "loss is nan"."""
         for field in fields(self):
             value = getattr(self, field.name)
-            if not math.isfinite(value):
+            if value is not None and not math.isfinite(value):
                 return f"{field.name} is {value}"
         return None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain numbers, ready for JSON."""
-        return asdict(self)
+        """Plain numbers, ready for JSON; what is not known is left out."""
+        return {key: value for key, value in asdict(self).items() if value is not None}
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> EpochScore:
@@ -74,6 +76,7 @@ class EpochScore:
             seconds=float(value["seconds"]),
             train_seconds=float(value["train_seconds"]),
             images_per_second=float(value["images_per_second"]),
+            test_accuracy=None if value.get("test_accuracy") is None else float(value["test_accuracy"]),
         )
 
 
@@ -82,8 +85,10 @@ class TrialRecord:
     """One trial: an architecture, where its training stands and what it reached.
 
     `yardstick` names a reference ("plain", "plain-pooled", "uniform-0.25"), None for a candidate.
-    `accuracy` and `loss` are of validation images with the search's `seed`, further seeds are in
-    `accuracy_seeds`. `epochs` counts scored epochs, `seconds` sums their wall-clock.
+    `accuracy` and `loss` are of validation images with the search's `seed`. A trial that was trained again to
+    confirm a claim has further seeds in `confirm_seeds`, their accuracies on validation images in
+    `accuracy_seeds` and on test images in `test_accuracy_seeds` (empty where the data has none), in the same
+    order. `epochs` counts scored epochs, `seconds` sums their wall-clock.
     """
 
     id: str
@@ -100,7 +105,9 @@ class TrialRecord:
     within_budget: bool = True
     seed: int = 0
     scores: tuple[EpochScore, ...] = ()
+    confirm_seeds: tuple[int, ...] = ()
     accuracy_seeds: tuple[float, ...] = ()
+    test_accuracy_seeds: tuple[float, ...] = ()
     checkpoint: str | None = None
 
     def __post_init__(self) -> None:
@@ -111,8 +118,11 @@ class TrialRecord:
         for score in self.scores:
             if score.non_finite:
                 raise ValueError(f"scores of trial {self.id} must be finite, but {score.non_finite}")
-        if not all(map(math.isfinite, self.accuracy_seeds)):
-            raise ValueError(f"`accuracy_seeds` of trial {self.id} must be finite: {self.accuracy_seeds}")
+        seeds = (*self.accuracy_seeds, *self.test_accuracy_seeds)
+        if not all(map(math.isfinite, seeds)):
+            raise ValueError(
+                f"accuracies of trial {self.id} must be finite, but its further seeds have {seeds}"
+            )
         if self.state is TrialState.COMPLETE and self.accuracy is None:
             raise ValueError(f"trial {self.id} is complete, so it must have an accuracy")
         if self.state is TrialState.FAILED and not (self.reason and self.accuracy is None):
@@ -140,6 +150,18 @@ class TrialRecord:
         """The record as FAILED; its scores stay, its accuracy does not."""
         line = " ".join(reason.split()) or "no reason given"
         return replace(self, state=TrialState.FAILED, reason=line, accuracy=None, loss=None)
+
+    def with_seed(self, seed: int, accuracy: float, test_accuracy: float | None = None) -> TrialRecord:
+        """The record with one more training of its architecture; a seed that is there already stays."""
+        if seed in self.confirm_seeds:
+            return self
+        test = () if test_accuracy is None else (test_accuracy,)
+        return replace(
+            self,
+            confirm_seeds=(*self.confirm_seeds, seed),
+            accuracy_seeds=(*self.accuracy_seeds, accuracy),
+            test_accuracy_seeds=(*self.test_accuracy_seeds, *test),
+        )
 
     def with_state(self, state: TrialState, reason: str | None = None) -> TrialRecord:
         """The record in another state; COMPLETE without any score becomes FAILED."""
@@ -169,7 +191,9 @@ class TrialRecord:
             "loss": self.loss,
             "within_budget": self.within_budget,
             "seed": self.seed,
+            "confirm_seeds": list(self.confirm_seeds),
             "accuracy_seeds": list(self.accuracy_seeds),
+            "test_accuracy_seeds": list(self.test_accuracy_seeds),
             "alphas": [round(alpha, 4) for alpha in self.architecture.alphas],
         }
 
@@ -190,7 +214,9 @@ class TrialRecord:
             "within_budget": self.within_budget,
             "seed": self.seed,
             "scores": [score.to_dict() for score in self.scores],
+            "confirm_seeds": list(self.confirm_seeds),
             "accuracy_seeds": list(self.accuracy_seeds),
+            "test_accuracy_seeds": list(self.test_accuracy_seeds),
             "checkpoint": self.checkpoint,
         }
 
@@ -202,5 +228,6 @@ class TrialRecord:
         kept["architecture"] = Architecture.from_json(json.dumps(value["architecture"]))
         kept["state"] = TrialState(value["state"])
         kept["scores"] = tuple(EpochScore.from_dict(score) for score in value.get("scores", ()))
-        kept["accuracy_seeds"] = tuple(value.get("accuracy_seeds", ()))
+        for name in ("confirm_seeds", "accuracy_seeds", "test_accuracy_seeds"):
+            kept[name] = tuple(value.get(name, ()))
         return cls(**kept)

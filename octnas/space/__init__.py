@@ -5,6 +5,7 @@ from __future__ import annotations
 from octnas.space.catalog import catalog, load_space
 from octnas.space.feasible import Feasible
 from octnas.space.members import Dimension, Members
+from octnas.space.optimum import Optimum
 from octnas.space.schema import Definition, Granularity, Proxy, Rungs, Target
 from octnas.space.space import SearchSpace, parse_space
 
@@ -14,6 +15,7 @@ __all__ = [
     "Feasible",
     "Granularity",
     "Members",
+    "Optimum",
     "Proxy",
     "Rungs",
     "SearchSpace",

@@ -51,11 +51,18 @@ class Step:
     """Alpha index, (E,)."""
     macs: Int64
     """Multiply-adds that the choice adds to the plain network's (negative: saves), (E,)."""
+    known: tuple[int, ...]
+    """Indices of the earlier slots whose alpha index the states before the step remember."""
+    memory: Int64
+    """What they remember: the alpha index of each `known` slot, (states, len(known))."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class ChoiceGraph:
-    """All distinct architectures of one backbone (up to downsampling, which costs nothing)."""
+    """All distinct architectures of one backbone (up to downsampling, which costs nothing).
+
+    Graphs are compared and hashed by identity.
+    """
 
     constant: int
     """Multiply-adds of the plain network."""
@@ -202,6 +209,8 @@ def build_graph(
                 target=columns[1],
                 choice=columns[2],
                 macs=columns[3],
+                known=live,
+                memory=np.array([indices for indices, _ in states], dtype=np.int64).reshape(len(states), -1),
             )
         )
         live, states = kept, after

@@ -10,6 +10,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import fakes
@@ -17,10 +18,14 @@ import pytest
 from stand_ins import TINY_SPACE
 
 from octnas import engine
+from octnas.data import load_images
 from octnas.engine import ray_adapter
+from octnas.engine.evaluate import evaluate as train
+from octnas.engine.jobs import trial_job
 from octnas.errors import DataError, RunError, SearchFailedError, UnknownNameError
 from octnas.front import SearchResult
-from octnas.record import Journal, RunFolder, TrialState
+from octnas.record import EpochScore, Journal, RunFolder, TrialRecord, TrialState
+from octnas.space import parse_space
 
 TESTS = Path(__file__).parents[1]
 
@@ -154,8 +159,13 @@ def _started(place: Path, name: str, finished: int) -> subprocess.Popen[str]:
     return process
 
 
+def unconfirmed(record: TrialRecord) -> TrialRecord:
+    """The record as it was before a claim was confirmed, which adds to it and changes nothing else."""
+    return replace(record, confirm_seeds=(), accuracy_seeds=(), test_accuracy_seeds=())
+
+
 def _calls(run: RunFolder) -> Counter[str]:
-    """How many times `fakes.keeps_calls` began each trial."""
+    """How many times `fakes.keeps_calls` began each trial, as "id:epochs it had"."""
     return Counter((run.path / "calls").read_text(encoding="utf-8").split())
 
 
@@ -171,12 +181,51 @@ def test_after_sigkill_nothing_finished_is_trained_again_and_nothing_is_missing(
     after = {record.id: record for record in result.trials}
     assert len([record for record in after.values() if record.yardstick is None]) == 8
     assert all(record.state.final for record in after.values())
-    assert all(after[trial_id] == before[trial_id] for trial_id in finished)
+    assert all(unconfirmed(after[trial_id]) == before[trial_id] for trial_id in finished)
     assert len({record.architecture.digest for record in after.values()}) == len(after)
     calls = _calls(RunFolder.open("killed"))
-    assert {calls[trial_id] for trial_id in finished} == {1}
-    assert set(calls) == set(after)
+    begun = [call for call in calls if call.partition(":")[0] in finished]
+    assert len(begun) >= len(finished)
+    assert {calls[call] for call in begun} == {1}
+    assert {call.partition(":")[0].partition(".")[0] for call in calls} == set(after)
     assert {record.state for record in after.values()} == {TrialState.COMPLETE, TrialState.STOPPED}
+
+
+def test_a_worker_killed_within_an_epoch_goes_on_from_its_last_checkpoint(place: Path) -> None:
+    proxy = "{data: fashion-sample, width: 16, steps: 6, evaluations: 3, batch_size: 8, train_images: 64, "
+    proxy += "val_images: 50, rungs: {min_epochs: 3}}"
+    (place / "few.yaml").write_text(f"{TINY_SPACE}proxy: {proxy}\n", encoding="utf-8")
+    result = engine.search(
+        "few.yaml",
+        budget_gflops=0.04,
+        trials=2,
+        confirm=0,
+        name="hurt",
+        evaluate=fakes.killed_in_its_second_epoch,
+    )
+    run = RunFolder.open("hurt")
+    assert (run.path / "killed").exists()
+    epochs = (run.path / "epochs").read_text(encoding="utf-8").split()
+    assert [each for each in epochs if each.startswith("1:")] == ["1:1", "1:2", "1:2", "1:3"]
+    record = result.trials[0]
+    assert record.state is TrialState.COMPLETE
+    assert [score.epoch for score in record.scores] == [1, 2, 3]
+    told = [event["score"]["epoch"] for event in run.journal.read() if event.get("id") == "1"]
+    assert told == [1, 2]  # the last one came with the trial's end
+
+    # Bit for bit what a training that nobody killed reaches.
+    begun = replace(record, scores=(), epochs=0, accuracy=None, loss=None, state=TrialState.RUNNING)
+    job = trial_job(run, parse_space(run.header.space_yaml), begun)
+    data = load_images("fashion-sample")
+    scores: list[EpochScore] = []
+    train(
+        replace(job, checkpoint=place / "1.pt"),
+        replace(data, val=data.val.subset(100, 0)),
+        lambda score: scores.append(score) is None,
+    )
+    assert [(each.accuracy, each.loss) for each in record.scores] == [
+        (each.accuracy, each.loss) for each in scores
+    ]
 
 
 def test_ctrl_c_ends_cleanly_and_the_search_can_go_on(place: Path) -> None:

@@ -19,6 +19,10 @@ from octnas import engine
 from octnas.architecture import Architecture
 from octnas.cli import app, main
 from octnas.costs import cost
+from octnas.engine.confirm import DEFAULT_CONFIRM, MAX_CONFIRM
+from octnas.engine.optuna_adapter import SAMPLERS
+from octnas.engine.samplers import DEFAULT_SAMPLER, SAMPLER_NAMES
+from octnas.errors import RunError
 from octnas.record import RunFolder, SearchHeader, TrialRecord, TrialState
 from octnas.space import catalog, parse_space
 
@@ -149,7 +153,9 @@ def test_spaces_lists_the_catalog(octnas: Octnas) -> None:
 
 
 def test_a_dry_run_sizes_up_the_budget(octnas: Octnas, tmp_path: Path) -> None:
-    done = octnas("search", *SMALL, "--dry-run", "--json")
+    done = octnas("search", *SMALL, "--dry-run", "--no-estimate", "--json")
+    assert done.err == ""
+    assert "estimate" not in done.document
     report = done.document
     assert {"space", "size", "gflops", "feasible_share", "reachable"} <= report.keys()
     space = parse_space(SPACE)
@@ -166,6 +172,23 @@ def test_a_dry_run_sizes_up_the_budget(octnas: Octnas, tmp_path: Path) -> None:
     assert len(within) == report["size"] == 128
     assert report["feasible_share"] == sum(within) / 128
     assert 0 < sum(within) < 128
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["tiny.yaml"]
+
+
+def test_a_dry_run_estimates_the_time_by_default(octnas: Octnas, tmp_path: Path) -> None:
+    done = octnas("search", *SMALL, "--dry-run", "--json", "--trials", "4", "--confirm", "2")
+    estimate = done.document["estimate"]
+    assert estimate.keys() == {
+        "training_seconds", "search_seconds", "search_seconds_with_rungs", "confirm_seconds", "trainings",
+        "workers", "cpu_hours", "gpu_hours",
+    }  # fmt: skip
+    assert estimate["training_seconds"].keys() == {"resnet18", "resnet26"}
+    assert min(estimate["training_seconds"].values()) > 0
+    assert estimate["trainings"] == {"candidates": 4, "yardsticks": 2, "confirming": 6}
+    assert 0 < estimate["search_seconds_with_rungs"] <= estimate["search_seconds"]
+    held = estimate["search_seconds"] * estimate["workers"] / 3600
+    assert estimate["cpu_hours"] == pytest.approx(held, abs=1e-3)
+    assert done.err.startswith("octnas: timing")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["tiny.yaml"]
 
 
@@ -214,6 +237,8 @@ REFUSED: dict[str, tuple[Sequence[str], str]] = {
     "no such folder": (["search", *SMALL, "--data", "./images"], "images"),
     "folder of nothing": (["search", *SMALL, "--data", "."], "class"),
     "unknown sampler": (["search", *SMALL, "--sampler", "tpi"], "tpi"),
+    "too many seeds": (["search", *SMALL, "--confirm", str(MAX_CONFIRM + 1)], "confirm"),
+    "negative seeds": (["search", *SMALL, "--confirm", "-1"], "confirm.*'-1'"),
     "no trials": (["search", *SMALL, "--trials", "0"], "trials.*'0'"),
     "no time": (["search", *SMALL, "--max-minutes", "0"], "max_minutes"),
     "time that is no number": (["search", *SMALL, "--max-minutes", "nan"], "max-minutes.*'nan'"),
@@ -298,6 +323,21 @@ def test_a_folder_that_cannot_be_written_is_refused(
 def test_a_server_in_the_environment_is_asked_too(octnas: Octnas, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     refused_well(octnas("search", *SMALL), r"127\.0\.0\.1:9")
+
+
+def test_every_sampler_can_be_asked_for_by_its_name(octnas: Octnas, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, int]] = []
+
+    def stop(*_: object, sampler: str, confirm: int, **__: object) -> None:
+        asked.append((sampler, confirm))
+        raise RunError("enough")
+
+    monkeypatch.setattr(engine, "search", stop)
+    for name in SAMPLERS:
+        refused_well(octnas("search", *SMALL, "--sampler", name, "--confirm", "0"), "enough")
+    refused_well(octnas("search", *SMALL), "enough")
+    assert asked == [*((name, 0) for name in SAMPLERS), (DEFAULT_SAMPLER, DEFAULT_CONFIRM)]
+    assert set(SAMPLERS) == set(SAMPLER_NAMES)
 
 
 def test_ctrl_c_outside_a_search_ends_with_130(octnas: Octnas, monkeypatch: pytest.MonkeyPatch) -> None:

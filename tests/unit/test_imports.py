@@ -48,7 +48,7 @@ WITHOUT_TORCH = [
 ]
 ADAPTERS = {
     "ray": {"engine/ray_adapter.py"},
-    "optuna": {"engine/optuna_adapter.py"},
+    "optuna": {"engine/optuna_adapter.py", "engine/optuna_samplers.py"},
     "mlflow": {"record/mlflow_adapter.py"},
 }
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from stand_ins import TINY_SPACE
 
-from octnas.engine.campaign import Campaign, TimeLimit
+from octnas.engine.campaign import Campaign
 from octnas.engine.events import Listener
+from octnas.engine.limits import TimeLimit
 from octnas.engine.session import new_campaign
 from octnas.engine.yardsticks import choose_yardsticks
 from octnas.record import RunFolder, SearchHeader
@@ -17,12 +18,20 @@ from octnas.space import SearchSpace, parse_space
 
 SPACE = TINY_SPACE + "proxy: {data: fashion-sample, width: 16, epochs: 9, rungs: {eta: 3, min_epochs: 1}}\n"
 
+UNHURRIED = SPACE.replace("min_epochs: 1", "min_epochs: 9")
+
 MakeCampaign = Callable[..., Campaign]
 
 
 @pytest.fixture
 def space() -> SearchSpace:
     return parse_space(SPACE)
+
+
+@pytest.fixture
+def unhurried() -> SearchSpace:
+    """The same space without early stopping."""
+    return parse_space(UNHURRIED)
 
 
 @pytest.fixture
@@ -42,6 +51,7 @@ def make_campaign(runs_home: Path) -> MakeCampaign:
         trials: int = 12,
         sampler: str = "tpe",
         seed: int = 0,
+        confirm: int = 0,
         run: RunFolder | None = None,
         limit: TimeLimit | None = None,
         clock: Callable[[], float] = lambda: 0.0,
@@ -58,6 +68,7 @@ def make_campaign(runs_home: Path) -> MakeCampaign:
                 data=space.proxy.data,
                 sampler=sampler,
                 yardsticks=choose_yardsticks(space, feasible, trials=trials),
+                options={"confirm": confirm},
             )
             run = RunFolder.create("run", header)
         return new_campaign(

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import fakes
 import pytest
 
-from octnas.engine.campaign import TIME_LIMIT, Campaign, TimeLimit
+from octnas.engine.campaign import Campaign
 from octnas.engine.evaluate import TrialJob
 from octnas.engine.events import SearchEvent
+from octnas.engine.limits import TIME_LIMIT, TimeLimit
 from octnas.errors import RunError, SearchFailedError
+from octnas.front import choose_to_confirm
 from octnas.record import RunFolder, TrialRecord, TrialState
 from octnas.space import SearchSpace, parse_space
 
@@ -20,7 +23,7 @@ MakeCampaign = Callable[..., Campaign]
 
 
 def drive(campaign: Campaign, *, jobs: int = 10_000) -> list[TrialJob]:
-    """Trains one job after the other, at once."""
+    """Trains one job after the other, at once; a job that goes on from a pause is another job."""
     done: list[TrialJob] = []
     while len(done) < jobs and not campaign.halted:
         job = campaign.next_job()
@@ -45,7 +48,8 @@ def test_every_trial_ends_as_a_row_and_the_journal_has_it(
     campaign = make_campaign(space, trials=12)
     jobs = drive(campaign)
     records = reopened(campaign).records()
-    assert [record.id for record in records] == [str(n) for n in range(1, 17)] == [job.id for job in jobs]
+    assert [record.id for record in records] == [str(n) for n in range(1, 17)]
+    assert {job.id for job in jobs} == {record.id for record in records}
     assert records == list(campaign.records)
     assert all(record.state.final for record in records)
     assert sum(record.yardstick is None for record in records) == 12
@@ -53,6 +57,10 @@ def test_every_trial_ends_as_a_row_and_the_journal_has_it(
     stopped = [record for record in records if record.state is TrialState.STOPPED]
     assert stopped
     assert {record.epochs for record in stopped} <= {1, 3}
+    assert {record.reason for record in stopped} <= {f"outside the best 1/3 after epoch {n}" for n in (1, 3)}
+    went_on = [job for job in jobs if job.scored]
+    assert {job.scored for job in went_on} <= {1, 3}
+    assert went_on
     assert not campaign.has_work
     assert campaign.ending == "all trials done"
 
@@ -64,7 +72,8 @@ def test_no_candidate_is_over_budget_and_nothing_is_trained_twice(
     jobs = drive(campaign)
     candidates = [record for record in campaign.records if record.yardstick is None]
     assert all(space.macs(record.architecture) <= 0.03e9 and record.within_budget for record in candidates)
-    assert len({job.architecture.digest for job in jobs}) == len(jobs) == 34
+    assert len({job.architecture.digest for job in jobs}) == len(campaign.records) == 34
+    assert len({(job.id, job.scored) for job in jobs}) == len(jobs)
 
 
 def test_yardsticks_are_never_stopped_and_never_more_than_a_third(
@@ -91,17 +100,23 @@ def test_yardsticks_are_never_stopped_and_never_more_than_a_third(
     assert within == {"uniform-0.25": True, "uniform-0": True, "plain-pooled": False, "plain": False}
 
 
-def test_the_journal_has_a_score_before_the_answer(space: SearchSpace, make_campaign: MakeCampaign) -> None:
+def test_the_journal_has_a_score_and_its_decision_before_the_answer(
+    space: SearchSpace, make_campaign: MakeCampaign
+) -> None:
     campaign = make_campaign(space)
-    job = campaign.next_job()
-    assert job is not None
-    assert campaign.report(job.id, fakes.score(job, 1))
-    assert RunFolder.open("run").records()[0].scores == (fakes.score(job, 1),)
-    other = campaign.next_job()
-    assert other is not None
-    worst = fakes.score(other, 1, accuracy=0.0)
-    assert not campaign.report(other.id, worst) or other.gflops < job.gflops
-    assert RunFolder.open("run").records()[1].scores == (worst,)
+    jobs = [campaign.next_job() for _ in range(3)]
+    answers = []
+    for job, accuracy in zip(jobs, (0.3, 0.2, 0.1), strict=True):
+        assert job is not None
+        answers.append(campaign.report(job.id, fakes.score(job, 1, accuracy=accuracy)))
+        written = RunFolder.open("run").records()[int(job.id) - 1]
+        assert written.scores == (fakes.score(job, 1, accuracy=accuracy),)
+        assert written.state is (TrialState.RUNNING if answers[-1] else TrialState.PAUSED)
+    assert answers[:2] == [False, False]
+    # Of three the best third is one: the third arrival itself, or the first, which goes on from its pause.
+    again = campaign.next_job()
+    assert again is not None
+    assert answers[2] or (again.id, again.scored) == ("1", 1)
 
 
 def test_a_second_life_trains_nothing_again_and_misses_nothing(
@@ -110,17 +125,18 @@ def test_a_second_life_trains_nothing_again_and_misses_nothing(
     campaign = make_campaign(space, trials=12)
     first = drive(campaign, jobs=7)
     orphan = campaign.next_job()
-    assert orphan is not None
-    campaign.report(orphan.id, fakes.score(orphan, 1))  # the first life ends here
+    assert orphan is not None  # the first life ends here
     before = {record.id: record for record in campaign.records}
 
     again = make_campaign(space, run=reopened(campaign))
     second = drive(again)
-    assert [job.id for job in second] == [str(n) for n in range(8, 17)]
-    assert second[0].architecture == orphan.architecture
+    assert (second[0].id, second[0].architecture) == (orphan.id, orphan.architecture)
+    assert not {(job.id, job.scored) for job in first} & {(job.id, job.scored) for job in second}
     records = {record.id: record for record in again.records}
-    assert all(records[job.id] == before[job.id] for job in first)
-    assert len({record.architecture.digest for record in records.values()}) == 16
+    finished = [record for record in before.values() if record.state.final]
+    assert finished
+    assert all(records[record.id] == record for record in finished)
+    assert len({record.architecture.digest for record in records.values()}) == len(records) == 16
     assert all(record.state.final for record in records.values())
 
 
@@ -134,9 +150,9 @@ def test_rung_scores_survive_a_death(space: SearchSpace, make_campaign: MakeCamp
 
 
 def test_a_repeated_score_is_written_once_and_does_not_stop_who_went_on(
-    space: SearchSpace, make_campaign: MakeCampaign
+    unhurried: SearchSpace, make_campaign: MakeCampaign
 ) -> None:
-    campaign = make_campaign(space)
+    campaign = make_campaign(unhurried)
     job = campaign.next_job()
     assert job is not None
     for epoch in (1, 2, 1, 2, 3):  # the worker died after epoch 2
@@ -145,8 +161,87 @@ def test_a_repeated_score_is_written_once_and_does_not_stop_who_went_on(
     assert events == [1, 2, 3]
 
 
-def test_a_nan_fails_the_trial_with_its_reason(space: SearchSpace, make_campaign: MakeCampaign) -> None:
-    campaign = make_campaign(space)
+def test_the_winner_and_its_yardstick_are_trained_again_with_the_same_fresh_seeds(
+    unhurried: SearchSpace, make_campaign: MakeCampaign
+) -> None:
+    campaign = make_campaign(unhurried, trials=6, confirm=3)
+    jobs = drive(campaign)
+    confirming = [job for job in jobs if job.test]
+    assert jobs[-len(confirming) :] == confirming
+    chosen = choose_to_confirm(campaign.records, 0.04)
+    assert 2 <= len(chosen) <= 3
+    seeds = (1000, 1001, 1002)
+    assert [(job.id, job.seed) for job in confirming] == [
+        (f"{trial_id}.seed{seed}", seed) for seed in seeds for trial_id in sorted(chosen, key=int)
+    ]
+    for record in reopened(campaign).records():
+        assert record.confirm_seeds == (seeds if record.id in chosen else ())
+        job = next((each for each in confirming if each.architecture == record.architecture), None)
+        if job is not None:
+            expected = tuple(fakes.score(replace(job, seed=seed), 9).accuracy for seed in seeds)
+            assert record.accuracy_seeds == expected
+            assert record.test_accuracy_seeds == tuple(each - 0.01 for each in expected)
+            assert record.accuracy not in expected
+    assert not campaign.has_work
+
+
+def test_a_second_life_confirms_what_the_first_had_not(
+    unhurried: SearchSpace, make_campaign: MakeCampaign
+) -> None:
+    campaign = make_campaign(unhurried, trials=6, confirm=2)
+    whole = [job.id for job in drive(campaign) if job.test]
+    campaign.run.journal.release()
+    RunFolder.delete("run")
+
+    campaign = make_campaign(unhurried, trials=6, confirm=2)
+    trials = len(campaign.run.header.yardsticks) + 6
+    first = drive(campaign, jobs=trials + 1)
+    orphan = campaign.next_job()
+    assert orphan is not None
+    again = make_campaign(unhurried, run=reopened(campaign))
+    assert again.has_work
+    second = drive(again)
+    assert [first[-1].id, *(job.id for job in second)] == whole
+    assert second[0].id == orphan.id
+
+
+def test_a_confirmation_that_fails_is_told_and_takes_nothing_from_the_trial(
+    unhurried: SearchSpace, make_campaign: MakeCampaign
+) -> None:
+    events: list[SearchEvent] = []
+    campaign = make_campaign(unhurried, trials=6, confirm=1, listeners=(events.append,))
+    while (job := campaign.next_job()) is not None:
+        if job.test:
+            campaign.fail(job.id, "ValueError: no luck")
+        else:
+            fakes.instant(job, None, lambda score, job=job: campaign.report(job.id, score))  # type: ignore[misc]
+    assert {record.state for record in campaign.records} == {TrialState.COMPLETE}
+    assert all(record.confirm_seeds == () for record in campaign.records)
+    notes = [event.text for event in events if event.kind == "note"]
+    assert any("could not be confirmed: ValueError: no luck" in text for text in notes)
+
+
+def test_under_a_time_limit_there_is_time_to_confirm(
+    unhurried: SearchSpace, make_campaign: MakeCampaign
+) -> None:
+    clock = _Clock()
+    campaign = make_campaign(
+        unhurried, trials=500, confirm=3, clock=clock, limit=TimeLimit.after(10, start=0.0)
+    )
+    jobs = []
+    while (job := campaign.next_job()) is not None:
+        jobs.append(job)
+        for epoch in range(1, 10):
+            clock.now += 1.0
+            campaign.report(job.id, _with_seconds(fakes.score(job, epoch), 1.0))
+    assert clock.now <= 600
+    assert {seed for record in campaign.records for seed in record.confirm_seeds} == {1000, 1001, 1002}
+    assert len(jobs) >= 60
+    assert all(record.state is TrialState.COMPLETE for record in campaign.records)
+
+
+def test_a_nan_fails_the_trial_with_its_reason(unhurried: SearchSpace, make_campaign: MakeCampaign) -> None:
+    campaign = make_campaign(unhurried)
     job = campaign.next_job()
     assert job is not None
     assert campaign.report(job.id, fakes.score(job, 1))
@@ -158,9 +253,9 @@ def test_a_nan_fails_the_trial_with_its_reason(space: SearchSpace, make_campaign
 
 
 def test_an_evaluate_that_returns_early_has_what_it_reached_or_failed(
-    space: SearchSpace, make_campaign: MakeCampaign
+    unhurried: SearchSpace, make_campaign: MakeCampaign
 ) -> None:
-    campaign = make_campaign(space)
+    campaign = make_campaign(unhurried)
     one, two = campaign.next_job(), campaign.next_job()
     assert one is not None
     assert two is not None
@@ -213,6 +308,21 @@ def test_an_exhausted_space_ends_early_and_says_so(make_campaign: MakeCampaign) 
     assert 3 * yardsticks <= len(campaign.records)
 
 
+def test_a_small_space_is_trained_to_the_end_rather_than_left_at_its_rungs(
+    make_campaign: MakeCampaign,
+) -> None:
+    space = parse_space(
+        "name: few\ndescription: few\ngranularity: stage\nalphas: [0, 0.5]\nbackbones: [resnet18]\n"
+        "target: {input_size: 32, width: 16, stem: small}\n"
+        "proxy: {data: fashion-sample, width: 16, epochs: 4, rungs: {eta: 2, min_epochs: 1}}\n"
+    )
+    campaign = make_campaign(space, budget=0.03, trials=50)
+    jobs = drive(campaign)
+    assert campaign.exhausted
+    assert {record.state for record in campaign.records} == {TrialState.COMPLETE}
+    assert any(job.scored for job in jobs)
+
+
 class _Clock:
     def __init__(self) -> None:
         self.now = 0.0
@@ -222,12 +332,12 @@ class _Clock:
 
 
 def test_after_the_time_limit_nothing_starts_and_what_runs_is_stopped_unless_nearly_done(
-    space: SearchSpace, make_campaign: MakeCampaign
+    unhurried: SearchSpace, make_campaign: MakeCampaign
 ) -> None:
     clock = _Clock()
     limit = TimeLimit.after(10, start=0.0)
     assert (limit.deadline, limit.grace) == (600.0, 30.0)
-    campaign = make_campaign(space, limit=limit, clock=clock)
+    campaign = make_campaign(unhurried, limit=limit, clock=clock)
     early, late = campaign.next_job(), campaign.next_job()
     assert early is not None
     assert late is not None
@@ -252,16 +362,14 @@ def test_after_the_time_limit_nothing_starts_and_what_runs_is_stopped_unless_nea
 
 
 def _with_seconds(score: Any, seconds: float) -> Any:
-    import dataclasses
-
-    return dataclasses.replace(score, seconds=seconds)
+    return replace(score, seconds=seconds)
 
 
 def test_statistics_are_the_share_of_the_workers_time_in_training_steps(
-    space: SearchSpace, make_campaign: MakeCampaign
+    unhurried: SearchSpace, make_campaign: MakeCampaign
 ) -> None:
     clock = _Clock()
-    campaign = make_campaign(space, clock=clock)
+    campaign = make_campaign(unhurried, clock=clock)
     clock.now = 100.0
     job = campaign.next_job()
     assert job is not None

@@ -48,18 +48,55 @@ def test_best_first_puts_rank_before_crowding_and_the_uncrowded_before_the_crowd
 
 
 @given(POINTS, st.integers(2, 4))
-def test_a_trial_goes_on_exactly_when_it_is_in_the_best_share(points: list[Point], eta: int) -> None:
-    rungs = Rungs([1], eta=eta)
+def test_the_best_go_on_while_there_are_places_and_never_more_than_n_over_eta(
+    points: list[Point], eta: int
+) -> None:
+    rungs, paused, promoted = Rungs([1], eta=eta), set[str](), set[str]()
     for n, point in enumerate(points, start=1):
-        expected = n - 1 in best_first(points[:n])[: max(1, n // eta)]
-        assert rungs.decide(str(n), 1, point) is expected
+        best = {str(i + 1) for i in best_first(points[:n])[: n // eta]}
+        places = n // eta - len(promoted)
+        at_once = rungs.decide(str(n), 1, point)
+        assert at_once is (places > 0 and str(n) in best)
+        (promoted if at_once else paused).add(str(n))
+        while (later := rungs.promote(paused)) is not None:
+            assert later in best & paused
+            paused.remove(later)
+            promoted.add(later)
+        assert len(promoted) <= n // eta
+        assert len(promoted) == n // eta or best <= promoted
+    assert rungs.promoted(1) == promoted
 
 
-def test_the_first_arrival_goes_on_and_a_dominated_second_stops() -> None:
-    rungs = Rungs([1, 3], eta=3)
-    assert rungs.decide("a", 1, (0.6, 1.0))
+def test_a_paused_trial_is_promoted_when_a_later_arrival_makes_room() -> None:
+    rungs = Rungs([1, 3], eta=2)
+    assert not rungs.decide("a", 1, (0.6, 1.0))
+    assert rungs.promote({"a"}) is None
     assert not rungs.decide("b", 1, (0.5, 1.0))
-    assert rungs.decide("a", 3, (0.7, 1.0))
+    assert rungs.promote({"a", "b"}) == "a"
+    assert rungs.promote({"b"}) is None
+    assert rungs.decide("a", 1, (0.6, 1.0))  # reported again after its worker died
+    assert not rungs.decide("a", 3, (0.7, 1.0))
+
+
+def test_the_highest_rung_is_served_first() -> None:
+    rungs = Rungs([1, 2], eta=2)
+    scores = {"a": 0.1, "b": 0.2, "c": 0.3, "d": 0.4, "e": 0.5, "f": 0.05}
+    at_once = {trial_id for trial_id, score in scores.items() if rungs.decide(trial_id, 1, (score, 1.0))}
+    assert at_once == {"b", "d"}
+    assert not rungs.decide("d", 2, (0.4, 1.0))
+    assert not rungs.decide("b", 2, (0.2, 1.0))
+    paused = set(scores)
+    assert [rungs.promote(paused) for _ in range(3)] == ["d", "e", None]
+
+
+def test_when_nobody_will_come_any_more_the_best_of_too_few_goes_on() -> None:
+    rungs = Rungs([1, 2], eta=3)
+    assert not rungs.decide("a", 1, (0.6, 1.0))
+    assert not rungs.decide("b", 1, (0.7, 1.0))
+    assert rungs.promote({"a", "b"}) is None
+    assert rungs.promote({"a", "b"}, at_least=1) == "b"
+    assert rungs.promote({"a"}, at_least=1) is None
+    assert rungs.promote({"a"}, at_least=2) == "a"
 
 
 @pytest.mark.parametrize(
@@ -107,23 +144,30 @@ def _record(trial_id: str, accuracies: list[float], state: TrialState, **more: o
 def test_a_replay_decides_as_the_rungs_that_never_died() -> None:
     rng = random.Random(3)
     for _ in range(30):
-        live, records = Rungs([1, 3], eta=3), []
+        live, history, paused = Rungs([1, 3], eta=2), [], dict[str, tuple[list[float], float, int]]()
         for number in range(rng.randint(2, 15)):
-            cost = rng.random()
-            scores = [rng.random() for _ in range(3)]
-            reached = 1
-            if live.decide(str(number), 1, (scores[0], cost)):
-                reached = 3
-                live.decide(str(number), 3, (scores[2], cost))
-            state = TrialState.STOPPED if reached == 1 else TrialState.RUNNING
-            records.append(_record(str(number), scores[:reached], state, gflops=cost))
-        again = Rungs([1, 3], eta=3)
-        again.replay(records)
-        assert all(again.scores(level) == live.scores(level) for level in (1, 3))
+            trial_id, cost, scores = str(number), rng.random(), [rng.random() for _ in range(3)]
+            paused[trial_id] = (scores, cost, 0)
+            going = trial_id
+            while going:
+                scores, cost, reached = paused.pop(going)
+                reached = 1 if reached == 0 else 3
+                up = live.decide(going, reached, (scores[reached - 1], cost))
+                state = TrialState.RUNNING if up else TrialState.PAUSED
+                history.append(_record(going, scores[:reached], state, gflops=cost))
+                paused[going] = (scores, cost, reached)
+                going = going if up and reached == 1 else ""
+            if (promoted := live.promote([i for i in paused if paused[i][2] == 1])) is not None:
+                scores, cost, _ = paused[promoted]
+                history.append(_record(promoted, scores[:1], TrialState.RUNNING, gflops=cost))
+        again = Rungs([1, 3], eta=2)
+        again.replay(history)
+        for level in (1, 3):
+            assert again.scores(level) == live.scores(level)
+            assert list(again.scores(level)) == list(live.scores(level))
+            assert again.promoted(level) == live.promoted(level)
         newcomer = (rng.random(), rng.random())
         assert again.decide("new", 1, newcomer) == live.decide("new", 1, newcomer)
-        passed = [record.id for record in records if record.epochs > 1]
-        assert all(again.decide(trial_id, 1, (0.0, 9.0)) for trial_id in passed)
 
 
 def test_yardsticks_over_budget_are_not_compared_with() -> None:
@@ -133,16 +177,19 @@ def test_yardsticks_over_budget_are_not_compared_with() -> None:
 
 
 def test_yardsticks_are_ranked_but_take_nobodys_place() -> None:
-    # Each yardstick dominates the candidates; counted in, they would leave room for none but the first.
-    rungs = Rungs([1], eta=3)
-    for number in range(4):
-        rungs.enter(f"y{number}", 1, (0.9, 0.1 + number / 10))
-    goes_on = [rungs.decide(str(number), 1, (0.1 * number, 1.0)) for number in range(6)]
-    assert goes_on == [True] * 6  # each is the best candidate so far
-    assert not rungs.decide("worse", 1, (0.05, 2.0))
+    # Each yardstick dominates the candidates; counted in, they would leave no place for any candidate.
+    def with_yardsticks() -> Rungs:
+        rungs = Rungs([1], eta=2)
+        for number in range(4):
+            rungs.enter(f"y{number}", 1, (0.9, 0.1 + number / 10))
+        return rungs
+
+    rungs = with_yardsticks()
+    assert [rungs.decide(str(n), 1, (0.1 * n, 1.0)) for n in range(6)] == [False, True] * 3
+    assert rungs.promoted(1) == {"1", "3", "5"}
     # Replayed, a yardstick is one still.
-    again = Rungs([1], eta=3)
-    again.replay([_record("y", [0.9], TrialState.COMPLETE, yardstick="plain", gflops=0.1)])
-    again.replay([_record(str(n), [0.5], TrialState.STOPPED, gflops=1.0) for n in range(4)])
-    assert again.decide("new", 1, (0.6, 1.0))
-    assert not again.decide("worst", 1, (0.4, 1.0))
+    again = Rungs([1], eta=2)
+    again.replay(_record(f"y{n}", [0.9], TrialState.COMPLETE, yardstick="plain") for n in range(4))
+    assert again.promoted(1) == set()
+    assert not again.decide("a", 1, (0.5, 1.0))
+    assert again.decide("b", 1, (0.6, 1.0))

@@ -4,17 +4,21 @@ import csv
 import io
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from front_case import result, trial, whole
+from front_case import confirmed, result, trial, whole
 from PIL import Image
 
 from octnas.front import SearchResult
 from octnas.front.labels import Canvas, Label, place_labels
 from octnas.front.layers import Layers, backbone_colours, sort_layers, staircase
 from octnas.front.picture import html_page, write_html, write_png
+from octnas.front.plot import front_figure, volume_figure
 from octnas.front.report import front_report
+from octnas.front.verdict import claim_sentence
+from octnas.front.volume import volume_curve
 from octnas.record import TrialState
 
 CANVAS = Canvas(width=520, height=460, character=6.6, line=16)
@@ -176,6 +180,7 @@ def test_users_strings_are_text_not_markup() -> None:
     "searched",
     [
         whole(),
+        confirmed(),
         result(),
         result(trial("1", 1.0, 0.9)),
         result(trial("1", 1.0, 0.3, state=TrialState.STOPPED)),
@@ -183,12 +188,12 @@ def test_users_strings_are_text_not_markup() -> None:
         result(trial("1", 2.0, 1.0), trial("2", 2.0, 1.0)),
         result(trial("1", 1.0, 0.9), name="a$b$_{c}^d"),
     ],
-    ids=["whole", "empty", "single", "stopped", "failed", "at-the-corner", "dollars"],
+    ids=["whole", "confirmed", "empty", "single", "stopped", "failed", "at-the-corner", "dollars"],
 )
 def test_a_picture_of_any_search(searched: SearchResult, tmp_path: Path) -> None:
     write_png(searched, tmp_path / "front.png")
     with Image.open(tmp_path / "front.png") as image:
-        assert image.size == (1650, 1050)
+        assert image.size == (1650, 1470)
         pixels = np.asarray(image.convert("RGB"), dtype=np.int64)
     assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 50
     assert "Plotly.newPlot(" in html_page(searched)
@@ -202,10 +207,93 @@ def test_the_png_shows_the_front_in_its_backbones_colour(tmp_path: Path) -> None
     layers = sort_layers(searched)
     for record in layers.front:
         x, y = layers.relative(record)
-        column = round((0.075 + 0.9 * x) * 1650)
-        row = round((1 - 0.19 - 0.68 * y) * 1050)
         colour = backbone_colours(searched)[record.architecture.backbone]
-        assert "#{:02X}{:02X}{:02X}".format(*pixels[row, column]) == colour
+        assert _colour(pixels, x, y) == colour
+
+
+def _colour(pixels: Any, x: float, y: float) -> str:
+    """At shares of the front's width and height in the PNG."""
+    column = round((0.075 + 0.9 * x) * 1650)
+    row = round((9.8 - 3.48 - 4.75 * y) * 150)
+    return "#{:02X}{:02X}{:02X}".format(*pixels[row, column])
+
+
+def _bars(searched: SearchResult) -> dict[str, tuple[float, float]]:
+    """Mean and half length of the bars in the interactive picture, in per cent, by trial."""
+    found = {}
+    for trace in front_figure(searched).data:
+        if trace.error_y.array is not None:
+            for trial_id, mean, sd in zip(trace.customdata, trace.y, trace.error_y.array, strict=True):
+                found[trial_id] = (mean, sd)
+    return found
+
+
+def test_bars_stand_at_the_trials_with_further_seeds_and_nowhere_else(tmp_path: Path) -> None:
+    searched = confirmed()
+    assert _bars(whole()) == {}
+    assert _bars(searched) == {
+        "1": (pytest.approx(90.5), pytest.approx(0.1 * 7**0.5)),  # .903 .904 .908
+        "5": (pytest.approx(92.0), pytest.approx(0.1)),  # .919 .920 .921
+    }
+    names = [trace.name for trace in front_figure(searched).data if trace.name]
+    assert names.count("mean ± 1 s.d. of 3 fresh seeds") == 1
+    assert not any("s.d." in str(trace.name) for trace in front_figure(whole()).data)
+
+    write_png(searched, tmp_path / "front.png")
+    with Image.open(tmp_path / "front.png") as image:
+        pixels = np.asarray(image.convert("RGB"), dtype=np.int64)
+    layers = sort_layers(searched)
+    assert [each.record.id for each in layers.confirmed] == ["5", "1"]
+    for each in layers.confirmed:
+        x, _ = layers.relative(each.record)
+        y = (each.mean - layers.low) / (layers.high - layers.low)
+        assert _colour(pixels, x, y) == "#1F2933"
+
+
+def test_one_further_seed_has_no_bar() -> None:
+    searched = result(trial("1", 1.0, 0.9).with_seed(1000, 0.89), trial("2", 1.5, 0.92))
+    assert _bars(searched) == {}
+
+
+def test_bars_are_within_the_range() -> None:
+    record = trial("1", 1.0, 0.9)
+    for seed, accuracy in ((1000, 0.7), (1001, 0.8)):
+        record = record.with_seed(seed, accuracy)
+    layers = sort_layers(result(record, trial("2", 1.5, 0.92)))
+    (bar,) = layers.confirmed
+    assert bar.ends == pytest.approx((0.75 - 0.05 * 2**0.5, 0.75 + 0.05 * 2**0.5))
+    assert layers.low < bar.ends[0]
+
+
+def test_the_page_says_the_claim_first_and_shows_the_hypervolume_by_trial() -> None:
+    searched = confirmed()
+    page = html_page(searched)
+    claim = searched.claim
+    assert claim is not None
+    assert f'<p class="claim">{claim_sentence(claim)}</p>' in page
+    assert "<li>trial 5 (resnet34): validation 92.00 ± 0.10 %, test 90.90 ± 0.10 % (3 seeds)</li>" in page
+    assert "Bars are means of fresh seeds" in page
+    assert page.count("Plotly.newPlot(") == 2
+    assert page.count("<h2>Hypervolume by trial</h2>") == 1
+    plain = html_page(whole())
+    assert 'class="claim"' not in plain
+    assert "Bars are means" not in plain
+    assert _read(page).fetched == []
+
+
+def test_hypervolume_by_trial_is_drawn_above_what_the_yardsticks_reach() -> None:
+    searched = whole()
+    (trace,) = volume_figure(searched).data
+    drawn = dict(zip(trace.customdata, trace.y, strict=True))
+    assert drawn == {record.id: volume for record, volume in searched.hypervolume_by_trial}
+    assert list(trace.x) == [1, 2, 3, 4, 5, 6, 7]
+    curve = volume_curve(searched)
+    # uniform-0.25 at 1.4, plain at 1.8 and uniform-0.75 at 1.9 GFLOPs under a budget of 2.
+    assert curve.yardsticks == pytest.approx((0.90 * 0.6 + 0.005 * 0.2 + 0.005 * 0.1) / 2)
+    assert curve.low < curve.yardsticks < searched.hypervolume < curve.high
+    over = result(trial("1", 3.0, 0.9, yardstick="plain-pooled"))
+    assert volume_curve(over).points == ()
+    assert "Hypervolume by trial" not in html_page(over)
 
 
 def test_the_report_holds_tables_and_pictures() -> None:
@@ -248,5 +336,30 @@ def test_the_report_holds_tables_and_pictures() -> None:
         "over budget",
     ]
     assert "10^9 multiply-adds" in units
+    assert all(row["accuracy_seed_mean"] == row["test_accuracy_sd"] == "" for row in trials)
+    assert (report.claim, report.outcome) == ({}, None)
+    assert report.hypervolumes == tuple(volume for _, volume in whole().hypervolume_by_trial)
+    assert report.hypervolumes[-1] == report.hypervolume
     assert str(report.files["front.html"]).startswith("<!doctype html>")
     assert bytes(report.files["front.png"])[:4] == b"\x89PNG"
+
+
+def test_the_report_holds_the_claim() -> None:
+    report = front_report(confirmed())
+    assert report.outcome == "beats"
+    half = 4.302652729749462 * 0.2 / 3**0.5  # the pairs differ by 1.3, 1.7 and 1.5 points
+    assert report.claim == pytest.approx(
+        {
+            "claim_difference_points": 1.5,
+            "claim_seeds": 3.0,
+            "claim_candidate_accuracy": 0.909,
+            "claim_yardstick_accuracy": 0.894,
+            "claim_low_points": 1.5 - half,
+            "claim_high_points": 1.5 + half,
+        }
+    )
+    rows = {row["id"]: row for row in csv.DictReader(io.StringIO(str(report.files["trials.csv"])))}
+    assert float(rows["5"]["accuracy_seed_mean"]) == pytest.approx(0.920)
+    assert float(rows["5"]["test_accuracy_sd"]) == pytest.approx(0.001)
+    assert rows["4"]["accuracy_seed_mean"] == ""
+    assert "\n- trial 5 (resnet34): validation 92.00 ± 0.10 %, test 90.90 ± 0.10 % (3 seeds)" in report.note

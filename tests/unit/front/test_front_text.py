@@ -6,7 +6,8 @@ from front_case import result, trial, whole
 from rich.console import Console
 
 from octnas.front.describe import UNITS
-from octnas.front.text import front_table, result_text, runs_table, verdict
+from octnas.front.text import front_table, result_text, runs_table
+from octnas.front.verdict import verdict
 from octnas.record import TrialState
 
 
@@ -39,11 +40,12 @@ def test_the_whole_text_names_failures_and_escapes_markup() -> None:
     assert "[red]x" in _print(front_table(result(trial("[red]x", 1.0, 0.9))))
 
 
-def test_verdict_where_the_search_beats_the_uniform_line() -> None:
+def test_verdict_where_the_search_is_ahead_of_the_uniform_line_by_one_seed() -> None:
     text = verdict(whole())
     assert text.startswith(
-        "The search beats the best uniform yardstick at equal or lower cost: trial 5 (resnet34) "
-        "(93.00 % at 1.700 GFLOPs) against uniform-0.75 resnet34 (91.00 % at 1.900 GFLOPs), 2.00 points more."
+        "By one seed each the search is ahead of the best uniform yardstick at equal or lower cost: trial 5 "
+        "(resnet34) (93.00 % at 1.700 GFLOPs) against uniform-0.75 resnet34 (91.00 % at 1.900 GFLOPs), 2.00 "
+        "points more. No further seeds confirm that."
     )
     assert (
         "2.00 points below the plain pooled resnet50 (95.00 % at 4.000 GFLOPs, which is over the budget)"

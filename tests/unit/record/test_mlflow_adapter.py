@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -188,6 +189,61 @@ def test_the_front_is_shown(client: Any, uri: str) -> None:
     for name, content in REPORT.files.items():
         data = Path(client.download_artifacts(run_id, name)).read_bytes()
         assert data == (content if isinstance(content, bytes) else content.encode())
+
+
+def test_further_seeds_are_numbers_of_the_same_child(client: Any, uri: str) -> None:
+    tracker = Tracker(uri)
+    tracker.start_search(header("seeds"))
+    record = complete("1")
+    tracker.log_trial(record)
+    (run,) = _runs(client, "seeds", "trial")
+    assert not {"accuracy_seed_mean", "test_accuracy_mean"} & run.data.metrics.keys()
+    record = record.with_seed(1000, 0.71, 0.70)
+    tracker.log_trial(record)
+    (run,) = _runs(client, "seeds", "trial")
+    assert run.data.metrics["accuracy_seed_mean"] == 0.71
+    assert "accuracy_seed_sd" not in run.data.metrics
+    record = record.with_seed(1001, 0.73, 0.69).with_seed(1002, 0.75, 0.68)
+    resumed = Tracker(uri)
+    resumed.start_search(header("seeds"))
+    resumed.log_trial(record)
+    resumed.log_trial(record)
+    (run,) = _runs(client, "seeds", "trial")
+    found = {name: run.data.metrics[name] for name in ("accuracy_seed_mean", "accuracy_seed_sd")}
+    assert found == pytest.approx({"accuracy_seed_mean": 0.73, "accuracy_seed_sd": 0.02})
+    assert run.data.metrics["test_accuracy_mean"] == pytest.approx(0.69)
+    assert run.data.metrics["test_accuracy_sd"] == pytest.approx(0.01)
+    history = client.get_metric_history(run.info.run_id, "accuracy_seed_mean")
+    assert [(point.step, point.value) for point in history] == [(1, 0.71), (3, pytest.approx(0.73))]
+    assert run.data.tags["octnas.confirm_seeds"] == "1000 1001 1002"
+    assert run.data.metrics["accuracy"] == 0.7, "the search's own seed stays"
+    assert run.info.status == "FINISHED"
+
+
+def test_the_hypervolume_is_a_curve_that_goes_on_after_a_resume(client: Any, uri: str) -> None:
+    first = Tracker(uri)
+    run_id = first.start_search(header("curve"))
+    first.log_front(replace(REPORT, hypervolume=0.3, hypervolumes=(0.2, 0.3)))
+    assert client.get_run(run_id).data.metrics["hypervolume"] == 0.3
+    resumed = Tracker(uri)
+    resumed.start_search(header("curve"))
+    claim = {"claim_difference_points": 1.5, "claim_low_points": 1.0, "claim_high_points": 2.0}
+    report = replace(
+        REPORT, hypervolume=0.41, hypervolumes=(0.2, 0.3, 0.3, 0.41), claim=claim, outcome="beats"
+    )
+    resumed.log_front(report)
+    resumed.log_front(report)
+    history = client.get_metric_history(run_id, "hypervolume")
+    assert sorted((point.step, point.value) for point in history) == [
+        (1, 0.2),
+        (2, 0.3),
+        (3, 0.3),
+        (4, 0.41),
+    ]
+    run = client.get_run(run_id)
+    assert run.data.metrics["hypervolume"] == 0.41
+    assert {name: run.data.metrics[name] for name in claim} == claim
+    assert run.data.tags["octnas.claim"] == "beats"
 
 
 def test_training_export_and_registration(client: Any, uri: str, tmp_path: Path) -> None:

@@ -1,0 +1,84 @@
+"""From an architecture to the trial's row and to the job that a worker gets."""
+
+from __future__ import annotations
+
+from octnas.architecture import Architecture
+from octnas.costs import cost
+from octnas.engine.confirm import Confirmation
+from octnas.engine.evaluate import TrialJob, scores_of
+from octnas.record import RunFolder, TrialRecord, TrialState
+from octnas.space import SearchSpace
+from octnas.space.feasible import budget_macs
+
+__all__ = ["confirming_job", "new_record", "trial_job"]
+
+
+def new_record(
+    run: RunFolder, space: SearchSpace, architecture: Architecture, *, trial_id: str, yardstick: str | None
+) -> TrialRecord:
+    """The row of a trial that begins."""
+    target = space.target
+    shape = (target.channels, target.input_size, target.input_size)
+    counted = cost(architecture, input_shape=shape, num_classes=target.classes)
+    return TrialRecord(
+        id=trial_id,
+        architecture=architecture,
+        state=TrialState.RUNNING,
+        gflops=counted.gflops,
+        params=counted.params,
+        yardstick=yardstick,
+        within_budget=space.macs(architecture) <= budget_macs(run.header.budget_gflops),
+        seed=run.header.seed,
+    )
+
+
+def trial_job(
+    run: RunFolder, space: SearchSpace, record: TrialRecord, *, rungs: tuple[int, ...] = ()
+) -> TrialJob:
+    """The training of a trial, from where it stands; `rungs` are the epochs after which it may be paused."""
+    return _job(
+        run, space, record, job_id=record.id, seed=record.seed, scored=record.epochs, rungs=rungs, test=False
+    )
+
+
+def confirming_job(
+    run: RunFolder, space: SearchSpace, record: TrialRecord, confirmation: Confirmation
+) -> TrialJob:
+    """One more training of a trial's architecture, with another seed and test images."""
+    return _job(
+        run,
+        space,
+        record,
+        job_id=confirmation.job_id,
+        seed=confirmation.seed,
+        scored=0,
+        rungs=(),
+        test=True,
+    )
+
+
+def _job(
+    run: RunFolder,
+    space: SearchSpace,
+    record: TrialRecord,
+    *,
+    job_id: str,
+    seed: int,
+    scored: int,
+    rungs: tuple[int, ...],
+    test: bool,
+) -> TrialJob:
+    return TrialJob(
+        id=job_id,
+        architecture=record.architecture,
+        gflops=record.gflops,
+        proxy_architecture=space.proxy_architecture(record.architecture),
+        proxy=space.proxy,
+        epochs=scores_of(space.proxy),
+        seed=seed,
+        checkpoint=run.checkpoint(job_id),
+        scored=scored,
+        rungs=rungs,
+        test=test,
+        threads=max(1, int(run.header.cpus_per_trial)),
+    )

@@ -1,0 +1,277 @@
+"""Optuna samplers that propose unknown members of the feasible set and nothing else.
+
+`RepairedSampler` wraps one of Optuna's: what Optuna records is the architecture that is trained, repaired
+into the budget and never one that is known already. `ThompsonSampler` is our own.
+
+A study is over one backbone or over several. Over several it has a categorical parameter `BACKBONE`, and a
+trial has its own backbone's dimensions only; their names start with the backbone's.
+"""
+
+from __future__ import annotations
+
+import warnings
+from abc import abstractmethod
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+from optuna.exceptions import ExperimentalWarning
+from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler
+from optuna.study import Study, StudyDirection
+from optuna.trial import FrozenTrial
+from optuna.trial import TrialState as OptunaState
+
+from octnas.architecture import Architecture
+from octnas.engine.acquisition import Started, arms_of, most_gained
+from octnas.engine.evaluate import scores_of
+from octnas.engine.proposals import ROUND_ROBIN, Unknown
+from octnas.engine.surrogate import Observation, Surrogate
+from octnas.space import Feasible
+
+__all__ = [
+    "BACKBONE",
+    "SCORES",
+    "START",
+    "FeasibleSampler",
+    "MakeSampler",
+    "RepairedSampler",
+    "ThompsonSampler",
+]
+
+BACKBONE = "backbone"
+"""The parameter of a study over several backbones."""
+SCORES = "octnas:scores"
+"""The user attribute with a trial's (epoch, score) pairs, higher is better."""
+START = 6
+"""Trials of a study that are stratified random draws, at least."""
+RETRIES = 5
+"""Proposals of a wrapped sampler that may be known before the space itself draws."""
+
+MakeSampler = Callable[[int], BaseSampler]
+"""Makes one of Optuna's samplers from a seed."""
+
+
+class FeasibleSampler(BaseSampler):
+    """A sampler whose every proposal is an unknown member within the budget, if there is one.
+
+    Args:
+        feasible: the members within the budget.
+        backbones: those of the study; default all that have a feasible member.
+        unknown: the members that nobody asked for; default: those that no trial of the study is.
+        seed: makes proposals repeatable.
+    """
+
+    def __init__(
+        self,
+        feasible: Feasible,
+        *,
+        backbones: Sequence[str] | None = None,
+        unknown: Unknown | None = None,
+        seed: int | None = None,
+    ) -> None:
+        self.feasible = feasible
+        self.backbones = tuple(feasible.backbones if backbones is None else backbones)
+        self.unknown = Unknown(feasible) if unknown is None else unknown
+        self.rng = np.random.default_rng(seed)
+        self.dimensions: dict[str, dict[str, BaseDistribution]] = {
+            name: {each.name: IntDistribution(0, each.choices - 1) for each in feasible.dimensions(name)}
+            for name in self.backbones
+        }
+        self.space: dict[str, BaseDistribution] = {}
+        """All parameters of the study."""
+        if len(self.backbones) > 1:
+            self.space[BACKBONE] = CategoricalDistribution(self.backbones)
+        for dimensions in self.dimensions.values():
+            self.space.update(dimensions)
+        self.forced: Architecture | None = None
+        """What the next trial shall be, instead of a proposal."""
+        self.backbone_of: dict[int, str] = {}
+        """The backbone of each trial of the study that is known here, by its number."""
+
+    def prepare(self, seed: np.random.SeedSequence, forced: Architecture | None = None) -> None:
+        """Seeds the next proposal, so that it depends on `seed` and the study's trials and nothing else."""
+        self.rng = np.random.default_rng(seed)
+        self.forced = forced
+
+    def suggested(self, trial: Any) -> Architecture:
+        """The architecture of a trial that was just asked for, its parameters read as a search reads them."""
+        backbone = self.backbones[0]
+        if len(self.backbones) > 1:
+            backbone = trial.suggest_categorical(BACKBONE, self.backbones)
+        values = {
+            each.name: trial.suggest_int(each.name, 0, each.choices - 1)
+            for each in self.feasible.dimensions(backbone)
+        }
+        return self.feasible.decode(backbone, values)
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        return self.space
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        if self.forced is None:
+            chosen = self.propose(study, trial)
+        else:
+            chosen = self.forced
+            self.join(study, trial)
+        self.unknown.take(chosen)
+        self.backbone_of[trial.number] = chosen.backbone
+        values: dict[str, Any] = {BACKBONE: chosen.backbone} if len(self.backbones) > 1 else {}
+        return values | self.feasible.encode(chosen)
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """For parameters that are none of the space's: uniform."""
+        sampler = RandomSampler(int(self.rng.integers(2**32)))
+        return sampler.sample_independent(study, trial, param_name, param_distribution)
+
+    def reseed_rng(self) -> None:
+        self.rng = np.random.default_rng()
+
+    @abstractmethod
+    def propose(self, study: Study, trial: FrozenTrial) -> Architecture:
+        """The next architecture."""
+
+    def join(self, study: Study, trial: FrozenTrial) -> None:
+        """Notes a trial that was not proposed."""
+
+    def stratified(self, left: Sequence[str]) -> Architecture:
+        """An unknown member of the backbone with the fewest trials: a cost cap between the smallest cost and
+        the budget, then uniformly below the cap. Where all members are known, a known one."""
+        if not left:
+            return self.feasible.sample(self.rng, self.backbones[int(self.rng.integers(len(self.backbones)))])
+        trials = Counter(self.backbone_of.values())
+        return self.unknown.draw(min(left, key=trials.__getitem__), self.rng)
+
+    def left(self) -> list[str]:
+        """The study's backbones that have unknown members."""
+        return [name for name in self.unknown.left() if name in self.backbones]
+
+
+class RepairedSampler(FeasibleSampler):
+    """One of Optuna's samplers; its proposals are repaired into the budget.
+
+    Args:
+        make: makes the sampler. Each proposal has a fresh one, so that nothing is remembered outside the
+            study.
+    """
+
+    def __init__(self, feasible: Feasible, make: MakeSampler, **options: Any) -> None:
+        super().__init__(feasible, **options)
+        self._make = make
+        self._inner = self._made(0)
+
+    def prepare(self, seed: np.random.SeedSequence, forced: Architecture | None = None) -> None:
+        super().prepare(seed, forced)
+        self._inner = self._made(int(seed.generate_state(1)[0]))
+
+    def _made(self, seed: int) -> BaseSampler:
+        with warnings.catch_warnings():
+            # Experimental features of Optuna are a choice of ours, not news for the user.
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            return self._make(seed)
+
+    def join(self, study: Study, trial: FrozenTrial) -> None:
+        if isinstance(self._inner, NSGAIISampler):  # writes the trial's generation and who its parents are
+            self._inner.sample_relative(study, trial, self.space)
+
+    def propose(self, study: Study, trial: FrozenTrial) -> Architecture:
+        left = self.left()
+        backbone = self.backbones[0] if len(self.backbones) == 1 else self._backbone(study, trial, left)
+        if backbone is None or backbone not in left:
+            return self.stratified(left)
+        for _ in range(RETRIES):
+            proposal = self._inner.sample_relative(study, trial, self.dimensions[backbone])
+            if not proposal:  # the sampler's own start-up
+                break
+            # NSGA-II leaves out what it mutates: a missing choice is drawn.
+            values = {
+                each.name: int(proposal.get(each.name, self.rng.integers(each.choices)))
+                for each in self.feasible.dimensions(backbone)
+            }
+            architecture = self.feasible.repair(backbone, values, self.rng)
+            if self.unknown.has(architecture):
+                return architecture
+        return self.unknown.draw(backbone, self.rng)
+
+    def _backbone(self, study: Study, trial: FrozenTrial, left: Sequence[str]) -> str | None:
+        """The sampler's choice; None at its start-up. Asked for apart from the dimensions, so that those of
+        the other backbones need no model."""
+        self._inner.infer_relative_search_space(study, trial)
+        proposal = self._inner.sample_relative(study, trial, {BACKBONE: self.space[BACKBONE]})
+        return None if not proposal else str(proposal[BACKBONE])
+
+    def after_trial(
+        self, study: Study, trial: FrozenTrial, state: OptunaState, values: Sequence[float] | None
+    ) -> None:
+        self._inner.after_trial(study, trial, state, values)
+
+
+class ThompsonSampler(FeasibleSampler):
+    """A linear model of the score over the layers' alphas, a draw from what it may be, and the architecture
+    that gains most by it, exactly (see `octnas.engine.surrogate` and `octnas.engine.acquisition`).
+
+    Works on any study whose first objective is the score, with `suggested` or the same parameters suggested
+    by hand. Learns from every trial that has a value or the user attribute `SCORES`, so from pruned ones too.
+    Trials under way are never proposed again, and what they will gain by the draw is not counted twice.
+    """
+
+    def __init__(self, feasible: Feasible, **options: Any) -> None:
+        super().__init__(feasible, **options)
+        self._epochs = scores_of(feasible.space.proxy)
+        self._arms = {arm: each for arm, each in arms_of(feasible).items() if each[0] in self.backbones}
+        members = {arm: feasible.space.members(name) for arm, (name, _) in self._arms.items()}
+        self._names = {each: arm for arm, each in self._arms.items()}
+        self._surrogate = Surrogate(members, epochs=self._epochs)
+        self._seen: dict[int, Started] = {}
+
+    def propose(self, study: Study, trial: FrozenTrial) -> Architecture:
+        observations = self._observations(study, trial)
+        left = self.left()
+        trials = Counter(self.backbone_of.values())
+        fewest = min((trials[name] for name in left), default=0)
+        if fewest < ROUND_ROBIN or trials.total() < START or len(observations) < 2:
+            return self.stratified(left)
+        self._surrogate.fit(observations)
+        arms = {arm: each for arm, each in self._arms.items() if each[0] in left}
+        started = list(self._seen.values())
+        best = most_gained(self.feasible, arms, self._surrogate, started, self.unknown, self.rng)
+        return self.stratified(left) if best is None else best
+
+    def _observations(self, study: Study, trial: FrozenTrial) -> list[Observation]:
+        """What is known, in the order of the trials. Of trials with the same architecture the last counts."""
+        sign = 1 if study.directions[0] is StudyDirection.MAXIMIZE else -1
+        scores: dict[Started, list[tuple[int, float]]] = {}
+        for each in study.get_trials(deepcopy=False):
+            if each.number == trial.number or not self._read(each):
+                continue
+            if SCORES in each.user_attrs:
+                scores[self._seen[each.number]] = each.user_attrs[SCORES]
+            elif each.state is OptunaState.COMPLETE:
+                scores[self._seen[each.number]] = [(self._epochs, sign * each.values[0])]
+        return [
+            Observation(backbone=arm, choices=choices, score=score, epoch=epoch)
+            for (arm, choices, _), found in scores.items()
+            for epoch, score in found
+        ]
+
+    def _read(self, trial: FrozenTrial) -> bool:
+        """Takes in a trial's architecture; False where its parameters are not all there."""
+        if trial.number in self._seen:
+            return True
+        backbone = trial.params.get(BACKBONE, self.backbones[0])
+        if backbone not in self.dimensions or not self.dimensions[backbone].keys() <= trial.params.keys():
+            return False
+        values = {name: int(trial.params[name]) for name in self.dimensions[backbone]}
+        members = self.feasible.space.members(backbone)
+        choices, way = members.decode(values)
+        architecture = members.architecture(choices, way)
+        arm = self._names[backbone, members.downsample.index(way)]
+        self._seen[trial.number] = arm, choices, self.feasible.space.macs(architecture)
+        self.unknown.take(architecture)
+        self.backbone_of[trial.number] = backbone
+        return True

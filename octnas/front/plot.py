@@ -1,0 +1,301 @@
+"""The interactive pictures, drawn by Plotly: the front, and the hypervolume by trial."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from octnas.front.describe import alphas_by_stage, percent, trial_label
+from octnas.front.labels import Canvas, place_labels
+from octnas.front.layers import Layers, backbone_colours, sort_layers, staircase
+from octnas.front.result import SearchResult
+from octnas.front.verdict import seeds_line
+from octnas.front.volume import volume_curve
+from octnas.record import TrialRecord
+
+__all__ = ["front_figure", "stages", "volume_figure"]
+
+_INK = "#1f2933"
+_MUTED = "#6b7785"
+_GRID = "#e4e8ec"
+_FONT = {"family": "system-ui, sans-serif", "size": 13, "color": _INK}
+_AXIS = {"gridcolor": _GRID, "zeroline": False, "linecolor": _MUTED, "ticks": "outside"}
+_HEIGHT, _TOP, _BOTTOM = 640, 44, 120
+_VOLUME_HEIGHT = 250
+_CANVAS = Canvas(width=520, height=_HEIGHT - _TOP - _BOTTOM, character=6.6, line=16)
+"""In px, for letters of 12 px, as wide as where the page is narrow: in the frame of a tracking server."""
+
+
+def stages(record: TrialRecord) -> list[str]:
+    """ "1: 0.25 0.5 0.25 0.25" for each stage, digits as short as they go."""
+    by_stage = alphas_by_stage(record.architecture)
+    return [f"{stage}: {' '.join(f'{alpha:.3g}' for alpha in alphas)}" for stage, alphas in by_stage.items()]
+
+
+def _hover(record: TrialRecord) -> str:
+    reason = f" ({record.reason})" if record.reason else ""
+    seeds = seeds_line(record)
+    lines = [
+        f"<b>{html.escape(trial_label(record))}</b>",
+        f"accuracy {percent(record.accuracy)} of the proxy after {record.epochs} validations",
+        *([f"fresh seeds: {html.escape(seeds)}"] if seeds else []),
+        html.escape(f"{record.state}{reason}"),
+        f"{record.gflops:.3f} GFLOPs, {record.params / 1e6:.2f} M parameters of the target",
+        f"alphas by stage, {html.escape(record.architecture.downsample)} downsampling:",
+        *(html.escape(f"  {line}") for line in stages(record)),
+    ]
+    return "<br>".join(lines)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Mark:
+    """How one group of trials is drawn."""
+
+    name: str
+    records: Sequence[TrialRecord]
+    symbol: str
+    size: int
+    opacity: float = 1.0
+    line: Mapping[str, Any] | None = None
+
+
+def front_figure(result: SearchResult) -> Any:
+    """Accuracy against compute: every trial that has an accuracy, the front, the bars of further seeds."""
+    import plotly.graph_objects as go
+
+    layers = sort_layers(result)
+    colours = backbone_colours(result)
+    front_line = {"color": _INK, "width": 2}
+    uniform_line = {"color": _MUTED, "dash": "dash", "width": 1.5}
+    figure = go.Figure()
+    marks = [
+        _Mark(name="front", records=layers.front, symbol="circle", size=13, line=front_line),
+        _Mark(name="dominated", records=layers.dominated, symbol="circle", size=8, opacity=0.4),
+        _Mark(name=layers.early_name, records=layers.inside, symbol="circle-open", size=7, opacity=0.5),
+        _Mark(
+            name=f"{len(layers.below)} below this range",
+            records=layers.below,
+            symbol="triangle-down-open",
+            size=8,
+            opacity=0.5,
+        ),
+        _Mark(
+            name="uniform alpha, pooled", records=layers.uniform, symbol="diamond", size=11, line=uniform_line
+        ),
+        _Mark(name="plain", records=layers.plain, symbol="square", size=11),
+        _Mark(name="over budget", records=layers.over, symbol="x-open", size=11),
+    ]
+    _add_line(figure, "uniform alpha, pooled", layers.uniform_line, result.budget_gflops, uniform_line)
+    _add_line(figure, "front", layers.front_line, result.budget_gflops, front_line)
+    for mark in sorted(marks, key=lambda each: each.size):
+        if mark.records:
+            _add_points(figure, mark, layers, colours)
+    if result.best is not None:
+        _add_ring(figure, result.best)
+    if layers.confirmed:
+        _add_bars(figure, layers)
+    keys = [mark for mark in marks if mark.records or mark.name == "front"]
+    _add_keys(figure, keys, colours, layers.bars_name if layers.confirmed else None)
+    _finish(figure, result, layers)
+    return figure
+
+
+def _add_line(
+    figure: Any, group: str, line: Sequence[TrialRecord], budget: float, style: dict[str, Any]
+) -> None:
+    xs, ys = staircase(line, budget)
+    figure.add_scatter(
+        x=xs,
+        y=[100 * y for y in ys],
+        mode="lines",
+        legendgroup=group,
+        line=style,
+        hoverinfo="skip",
+        showlegend=False,
+    )
+
+
+def _add_points(figure: Any, mark: _Mark, layers: Layers, colours: Mapping[str, str]) -> None:
+    places = [layers.place(record) for record in mark.records]
+    figure.add_scatter(
+        x=[x for x, _ in places],
+        y=[100 * y for _, y in places],
+        mode="markers",
+        name=mark.name,
+        legendgroup=mark.name,
+        opacity=mark.opacity,
+        cliponaxis=False,
+        showlegend=False,
+        marker={
+            "symbol": mark.symbol,
+            "size": mark.size,
+            "color": [colours[record.architecture.backbone] for record in mark.records],
+            "line": {"width": 2} if mark.symbol.endswith("open") else {"width": 1, "color": "white"},
+        },
+        text=[_hover(record) for record in mark.records],
+        customdata=[record.id for record in mark.records],
+        hovertemplate="%{text}<extra></extra>",
+    )
+
+
+def _add_ring(figure: Any, best: TrialRecord) -> None:
+    figure.add_scatter(
+        x=[best.gflops],
+        y=[100 * (best.accuracy or 0.0)],
+        mode="markers",
+        legendgroup="front",
+        marker={"symbol": "circle-open", "size": 22, "color": _INK, "line": {"width": 1.5}},
+        hoverinfo="skip",
+        showlegend=False,
+    )
+
+
+def _add_bars(figure: Any, layers: Layers) -> None:
+    """A bar for each confirmed trial, and a thin stroke from it to the trial's single-seed point."""
+    places = [layers.place(each.record) for each in layers.confirmed]
+    xs = [x for x, _ in places]
+    means = [100 * each.mean for each in layers.confirmed]
+    figure.add_scatter(
+        x=[x for x in xs for _ in range(3)],
+        y=[end for (_, y), mean in zip(places, means, strict=True) for end in (100 * y, mean, None)],
+        mode="lines",
+        legendgroup="bars",
+        line={"color": _INK, "width": 1, "dash": "dot"},
+        hoverinfo="skip",
+        showlegend=False,
+    )
+    figure.add_scatter(
+        x=xs,
+        y=means,
+        error_y={
+            "type": "data",
+            "array": [100 * each.sd for each in layers.confirmed],
+            "color": _INK,
+            "thickness": 1.6,
+            "width": 5,
+        },
+        mode="markers",
+        legendgroup="bars",
+        showlegend=False,
+        marker={"symbol": "line-ew", "size": 14, "line": {"width": 2.5, "color": _INK}},
+        text=[_hover(each.record) for each in layers.confirmed],
+        customdata=[each.record.id for each in layers.confirmed],
+        hovertemplate="%{text}<extra></extra>",
+    )
+
+
+def _add_keys(figure: Any, marks: Sequence[_Mark], colours: Mapping[str, str], bars_name: str | None) -> None:
+    """What the marks mean, below the picture, in grey; what the colours mean, above it."""
+    for mark in marks:
+        figure.add_scatter(
+            x=[None],
+            y=[None],
+            mode="lines+markers" if mark.line else "markers",
+            name=mark.name,
+            legendgroup=mark.name,
+            line=mark.line,
+            opacity=mark.opacity,
+            marker={"symbol": mark.symbol, "size": min(mark.size, 10), "color": _MUTED},
+        )
+    if bars_name:
+        figure.add_scatter(
+            x=[None],
+            y=[None],
+            mode="markers",
+            name=bars_name,
+            legendgroup="bars",
+            marker={"symbol": "cross-thin", "size": 12, "line": {"width": 2, "color": _INK}},
+        )
+    for backbone, colour in colours.items():
+        figure.add_scatter(
+            x=[None],
+            y=[None],
+            mode="markers",
+            name=html.escape(backbone),
+            legend="legend2",
+            marker={"color": colour, "size": 10},
+        )
+
+
+def _finish(figure: Any, result: SearchResult, layers: Layers) -> None:
+    """Axes, the budget's line and the names of the yardsticks."""
+    budget = result.budget_gflops
+    figure.add_vline(x=budget, line={"color": _INK, "width": 1.5, "dash": "dot"})
+    figure.add_vrect(x0=budget, x1=layers.right, fillcolor="#f4f5f7", line_width=0, layer="below")
+    figure.add_annotation(
+        x=budget, y=0.02, yref="paper", text=f"budget {budget:g}", showarrow=False, xanchor="left", xshift=6
+    )
+    for label in place_labels(result, layers, _CANVAS):
+        x, y = layers.place(label.record)
+        text = html.escape(label.text)
+        figure.add_annotation(
+            x=x,
+            y=100 * y,
+            text=text if label.record.yardstick else f"<b>{text}</b>",
+            showarrow=False,
+            xanchor=label.anchor,
+            xshift=label.dx,
+            yshift=label.dy,
+        )
+    legend = {"orientation": "h", "x": 0, "xanchor": "left", "itemdoubleclick": False}
+    figure.update_layout(
+        template="none",
+        height=_HEIGHT,
+        margin={"l": 62, "r": 16, "t": _TOP, "b": _BOTTOM},
+        font=_FONT,
+        xaxis={**_AXIS, "title": "GFLOPs of the target network (10<sup>9</sup> multiply-adds)"},
+        yaxis={**_AXIS, "title": "accuracy of the proxy, % of validation images"},
+        hoverlabel={"bgcolor": "white", "align": "left", "font": _FONT},
+        legend={**legend, "y": -0.14, "yanchor": "top"},
+        legend2={**legend, "y": 1.02, "yanchor": "bottom", "itemclick": False},
+    )
+    figure.update_annotations(font_size=12)
+    figure.update_xaxes(range=[layers.left, layers.right], title_font_size=14)
+    figure.update_yaxes(range=[100 * layers.low, 100 * layers.high], title_font_size=14)
+
+
+def volume_figure(result: SearchResult) -> Any:
+    """Hypervolume by trial as a staircase, above what the yardsticks reach without any candidate."""
+    import plotly.graph_objects as go
+
+    curve = volume_curve(result)
+    figure = go.Figure()
+    if curve.yardsticks:
+        figure.add_hline(
+            y=curve.yardsticks,
+            line={"color": _MUTED, "width": 1.5, "dash": "dash"},
+            annotation={"text": f"yardsticks alone {curve.yardsticks:.4f}", "font": {"size": 12}},
+            annotation_position="bottom right",
+        )
+    figure.add_scatter(
+        x=[point.number for point in curve.points],
+        y=[point.volume for point in curve.points],
+        mode="lines+markers",
+        line={"color": _INK, "width": 2, "shape": "hv"},
+        marker={
+            "size": 7,
+            "color": _INK,
+            "symbol": ["diamond" if point.record.yardstick else "circle" for point in curve.points],
+        },
+        text=[
+            f"{html.escape(trial_label(point.record))}<br>hypervolume {point.volume:.4f}"
+            for point in curve.points
+        ],
+        customdata=[point.record.id for point in curve.points],
+        hovertemplate="%{text}<extra></extra>",
+        showlegend=False,
+    )
+    figure.update_layout(
+        template="none",
+        height=_VOLUME_HEIGHT,
+        margin={"l": 62, "r": 16, "t": 30, "b": 48},
+        font=_FONT,
+        xaxis={**_AXIS, "title": "complete trials (diamonds: yardsticks)"},
+        yaxis={**_AXIS, "title": "hypervolume"},
+        hoverlabel={"bgcolor": "white", "align": "left", "font": _FONT},
+    )
+    figure.update_xaxes(range=[0, 1.02 * len(result.hypervolume_by_trial)], title_font_size=13)
+    figure.update_yaxes(range=[curve.low, curve.high], title_font_size=13)
+    return figure

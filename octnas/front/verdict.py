@@ -1,0 +1,185 @@
+"""Whether a search beat one alpha everywhere: sentences, each with its figures."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+
+from octnas.front.claim import Claim
+from octnas.front.describe import is_uniform, percent, points, trial_label
+from octnas.front.result import SearchResult
+from octnas.record import TrialRecord, TrialState
+from octnas.record.spread import Spread, on_test, on_validation
+
+__all__ = ["SEEDS_HEAD", "claim_sentence", "confirmed_lines", "seeds_line", "verdict", "verdict_sentences"]
+
+SEEDS_HEAD = "Over fresh seeds, mean ± standard deviation:"
+"""What stands above `confirmed_lines`."""
+
+
+def verdict(result: SearchResult, noise_points: float | None = None) -> str:
+    """`verdict_sentences` as one paragraph."""
+    return " ".join(verdict_sentences(result, noise_points))
+
+
+def verdict_sentences(result: SearchResult, noise_points: float | None = None) -> list[str]:
+    """Whether the search beats one alpha everywhere, the answer first.
+
+    Candidates are compared with the most accurate uniform yardstick within the budget at its cost or below:
+    over confirming seeds where both have them (`claim_sentence`), else by the search's single seed; and with
+    the plain network with pooled downsampling.
+
+    Args:
+        result: the search.
+        noise_points: standard deviation of accuracy from seed to seed, in percentage points; by default what
+            the search recorded. The difference of two single seeds varies by sqrt(2) of it, so differences of
+            less than twice that are called noise.
+    """
+    noise = result.noise_points if noise_points is None else noise_points
+    done = [
+        record for record in result.trials if record.state is TrialState.COMPLETE and record.within_budget
+    ]
+    candidates = [record for record in done if record.yardstick is None]
+    if not candidates:
+        return ["No candidate is complete, so nothing can be said about the search yet."]
+    claim = result.claim
+    if claim is None:
+        uniform = [record for record in done if is_uniform(record)]
+        sentences = [_against_uniform(candidates, uniform, noise)]
+    else:
+        sentences = [claim_sentence(claim)]
+    if result.best is None:
+        sentences.append("Every member of the front is a yardstick.")
+    top = max(candidates, key=lambda each: (each.accuracy or 0.0, -each.gflops))
+    sentences += _against_plain(top, result.trials, noise)
+    if noise is not None:
+        sentences.append(
+            f"Accuracy varies by {noise:.2f} points (standard deviation) from seed to seed, so single-seed "
+            f"differences under {_threshold(noise):.2f} points are noise."
+        )
+    elif claim is None:
+        sentences.append(
+            "Each accuracy is of one seed; the noise between seeds was not measured for this proxy."
+        )
+    else:
+        sentences.append("Every other accuracy is of one seed.")
+    return sentences
+
+
+def claim_sentence(claim: Claim) -> str:
+    """What the confirming seeds allow to be said, with the difference and its interval."""
+    ours = statistics.fmean(claim.candidate_accuracies)
+    theirs = statistics.fmean(claim.yardstick_accuracies)
+    where = f"{percent(ours)} at {claim.candidate.gflops:.3f} GFLOPs"
+    bar = f"{percent(theirs)} at {claim.yardstick.gflops:.3f} GFLOPs"
+    heads = {
+        "beats": "The search beats the best uniform yardstick at equal or lower cost",
+        "does not beat": "The search does not beat the best uniform yardstick at equal or lower cost",
+        "cannot be told apart": "The search and the best uniform yardstick cannot be told apart at equal or "
+        "lower cost",
+    }
+    images = "test images"
+    if claim.images == "validation":
+        images = "validation images, which also chose the two, as the data has no test images"
+    count = len(claim.seeds)
+    if claim.interval is None:
+        sure = f"; {count} paired {'seed is' if count == 1 else 'seeds are'} too few for an interval"
+    else:
+        low, high = claim.interval
+        sure = f", 95 % interval {low:+.2f} to {high:+.2f} points, {count} paired seeds"
+    side = "more" if claim.difference >= 0 else "less"
+    share = 100 * claim.candidate.gflops / claim.yardstick.gflops
+    return (
+        f"{heads[claim.outcome]}: {trial_label(claim.candidate)} ({where}) against "
+        f"{trial_label(claim.yardstick)} ({bar}), {points(claim.difference / 100)} {side} with "
+        f"{share:.0f} % of its multiply-adds{sure} (means over fresh seeds, {images})."
+    )
+
+
+def confirmed_lines(result: SearchResult) -> list[str]:
+    """One line for each trial that was trained with further seeds, by cost."""
+    lines = []
+    for record in sorted(result.trials, key=lambda each: each.gflops):
+        seeds = seeds_line(record)
+        if seeds:
+            lines.append(f"{trial_label(record)}: {seeds}")
+    return lines
+
+
+def seeds_line(record: TrialRecord) -> str:
+    """The accuracies over confirming seeds, means with one standard deviation; "" where there are none."""
+    found, test = on_validation(record), on_test(record)
+    if found is None:
+        return ""
+    tested = "" if test is None else f", test {_spread(test)}"
+    seeds = "1 seed" if found.count == 1 else f"{found.count} seeds"
+    return f"validation {_spread(found)}{tested} ({seeds})"
+
+
+def _spread(spread: Spread) -> str:
+    """ "92.10 ± 0.30 %"; the spread of one seed is unknown."""
+    sd = "" if spread.sd is None else f" ± {100 * spread.sd:.2f}"
+    return f"{100 * spread.mean:.2f}{sd} %"
+
+
+def _against_uniform(
+    candidates: Sequence[TrialRecord], uniform: Sequence[TrialRecord], noise: float | None
+) -> str:
+    if not uniform:
+        return "No uniform yardstick is complete within the budget, so there is nothing to beat yet."
+    bar = max(uniform, key=lambda each: (each.accuracy or 0.0, -each.gflops))
+    where = f"{trial_label(bar)} ({percent(bar.accuracy)} at {bar.gflops:.3f} GFLOPs)"
+    equal = [record for record in candidates if record.gflops <= bar.gflops]
+    if not equal:
+        return f"No complete candidate costs as little as the best uniform yardstick, {where}."
+    top = max(equal, key=lambda each: (each.accuracy or 0.0, -each.gflops))
+    gap = (top.accuracy or 0.0) - (bar.accuracy or 0.0)
+    what = f"{trial_label(top)} ({percent(top.accuracy)} at {top.gflops:.3f} GFLOPs)"
+    if noise is not None and abs(100 * gap) < _threshold(noise):
+        side = "more" if gap >= 0 else "less"
+        return (
+            f"The search and the best uniform yardstick do not differ beyond seed noise at equal or lower "
+            f"cost: {what} against {where}, {points(gap)} {side} with "
+            f"{100 * top.gflops / bar.gflops:.0f} % of its multiply-adds."
+        )
+    if gap > 0:
+        return (
+            f"By one seed each the search is ahead of the best uniform yardstick at equal or lower cost: "
+            f"{what} against {where}, {points(gap)} more. No further seeds confirm that."
+        )
+    if gap == 0 and top.gflops < bar.gflops:
+        return (
+            f"By one seed each the search equals the best uniform yardstick at lower cost: {what} against "
+            f"{where}. No further seeds confirm that."
+        )
+    return (
+        f"The search does not beat the best uniform yardstick at equal or lower cost: its best there is "
+        f"{what} against {where}, {points(gap)} less."
+    )
+
+
+def _against_plain(top: TrialRecord, trials: Sequence[TrialRecord], noise: float | None) -> list[str]:
+    plain = [each for each in trials if each.yardstick == "plain-pooled" and each.accuracy is not None]
+    plain = [each for each in plain if each.state is TrialState.COMPLETE]
+    if not plain:
+        return []
+    bar = max(plain, key=lambda each: each.gflops)
+    gap = (top.accuracy or 0.0) - (bar.accuracy or 0.0)
+    side = "above" if gap >= 0 else "below"
+    over = "" if bar.within_budget else ", which is over the budget"
+    share = 100 * top.gflops / bar.gflops
+    return [
+        f"The most accurate candidate, {trial_label(top)}, is {points(gap)} {side} the plain "
+        f"pooled {bar.architecture.backbone} ({percent(bar.accuracy)} at {bar.gflops:.3f} GFLOPs{over}) "
+        f"with {share:.0f} % of its multiply-adds{_noise_note(gap, noise)}."
+    ]
+
+
+def _noise_note(gap: float, noise: float | None) -> str:
+    return " (within seed noise)" if noise is not None and abs(100 * gap) < _threshold(noise) else ""
+
+
+def _threshold(noise: float) -> float:
+    """Twice the standard deviation of the difference of two seeds."""
+    return 2 * math.sqrt(2) * noise
