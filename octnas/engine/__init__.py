@@ -1,6 +1,6 @@
 """The search engine: what to train next, where it runs, what becomes of it.
 
-Ray, Optuna, MLflow and the tensor library are loaded by the functions that need them.
+Everything is loaded when it is first used: the command line names samplers without loading a tensor library.
 """
 
 from __future__ import annotations
@@ -8,14 +8,13 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from octnas.engine.display import progress
-from octnas.engine.evaluate import TrialJob
-from octnas.engine.events import SearchEvent
-from octnas.engine.session import resume, search
-from octnas.engine.sizing import dry_run, dry_run_table, unreachable
-
 if TYPE_CHECKING:
+    from octnas.engine.display import progress
+    from octnas.engine.evaluate import TrialJob
+    from octnas.engine.events import SearchEvent
     from octnas.engine.export_run import export, export_text
+    from octnas.engine.session import resume, search
+    from octnas.engine.sizing import dry_run, dry_run_table, unreachable
     from octnas.engine.winner import train, training_text
 
 __all__ = [
@@ -34,10 +33,18 @@ __all__ = [
 ]
 
 _HOMES = {
+    "SearchEvent": "octnas.engine.events",
+    "TrialJob": "octnas.engine.evaluate",
+    "dry_run": "octnas.engine.sizing",
+    "dry_run_table": "octnas.engine.sizing",
     "export": "octnas.engine.export_run",
     "export_text": "octnas.engine.export_run",
+    "progress": "octnas.engine.display",
+    "resume": "octnas.engine.session",
+    "search": "octnas.engine.session",
     "train": "octnas.engine.winner",
     "training_text": "octnas.engine.winner",
+    "unreachable": "octnas.engine.sizing",
 }
 
 

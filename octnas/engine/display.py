@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
-__all__ = ["progress", "progress_text", "trial_text"]
+__all__ = ["confirmed_text", "progress", "progress_text", "trial_text"]
 
 
 class _Display(Protocol):
@@ -56,6 +56,8 @@ def progress_text(event: SearchEvent) -> str:
     if event.running:
         running = ", ".join(f"{each.id}:{each.epochs}/{event.epochs}" for each in event.running)
         parts.append(f"running {running}")
+    if event.confirming:
+        parts.append(f"confirming with fresh seeds: {', '.join(event.confirming)}")
     return " · ".join(parts)
 
 
@@ -68,6 +70,16 @@ def trial_text(record: TrialRecord) -> str:
         f"trial {record.id}{label} {record.architecture.backbone} {record.gflops:.3f} GFLOPs: "
         f"{record.state}{reason}{accuracy}, {_duration(record.seconds)}"
     )
+
+
+def confirmed_text(record: TrialRecord) -> str:
+    """One line on what a trial's architecture reached with the last of its fresh seeds."""
+    label = f" {record.yardstick}" if record.yardstick else ""
+    reached = f"accuracy {100 * record.accuracy_seeds[-1]:.2f} %"
+    if record.test_accuracy_seeds:
+        reached += f", {100 * record.test_accuracy_seeds[-1]:.2f} % on test images"
+    seed = record.confirm_seeds[-1]
+    return f"trial {record.id}{label} {record.architecture.backbone} again with seed {seed}: {reached}"
 
 
 class _Bar:
@@ -104,6 +116,8 @@ class _Bar:
         self._progress.update(self._task, total=event.planned, completed=event.finished, description=text)
         if event.kind == "finished" and event.trial is not None:
             self._progress.console.print(trial_text(event.trial), markup=False, highlight=False)
+        elif event.kind == "confirmed" and event.trial is not None:
+            self._progress.console.print(confirmed_text(event.trial), markup=False, highlight=False)
         elif event.kind in ("begin", "note", "end") and event.text:
             self._progress.console.print(event.text, markup=False, highlight=False)
 
@@ -127,6 +141,8 @@ class _Lines:
             line = f"[{event.finished}/{event.planned} {_duration(event.seconds)}] {trial_text(event.trial)}"
             left = progress_text(event)
             self._write(f"{line} | {left}" if left else line)
+        elif event.kind == "confirmed" and event.trial is not None:
+            self._write(confirmed_text(event.trial))
         elif event.kind in ("begin", "note", "end") and event.text:
             self._write(event.text)
 

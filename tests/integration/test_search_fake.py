@@ -169,7 +169,9 @@ def _calls(run: RunFolder) -> Counter[str]:
     return Counter((run.path / "calls").read_text(encoding="utf-8").split())
 
 
-def test_after_sigkill_nothing_finished_is_trained_again_and_nothing_is_missing(place: Path) -> None:
+def test_after_sigkill_nothing_finished_is_trained_again_and_nothing_is_missing(
+    place: Path, store: str
+) -> None:
     process = _started(place, "killed", 3)
     process.kill()
     process.wait()
@@ -189,6 +191,7 @@ def test_after_sigkill_nothing_finished_is_trained_again_and_nothing_is_missing(
     assert {calls[call] for call in begun} == {1}
     assert {call.partition(":")[0].partition(".")[0] for call in calls} == set(after)
     assert {record.state for record in after.values()} == {TrialState.COMPLETE, TrialState.STOPPED}
+    assert children(store, "killed") == list(after)
 
 
 def test_a_worker_killed_within_an_epoch_goes_on_from_its_last_checkpoint(place: Path) -> None:
@@ -287,15 +290,20 @@ def test_a_changed_space_is_not_gone_on_with(place: Path) -> None:
     assert engine.resume("changed").name == "changed"
 
 
-def test_mlflow_has_one_child_a_trial(place: Path, store: str) -> None:
+def children(store: str, name: str) -> list[str]:
+    """The trial ids of the child runs of a search, and that it has one parent, which is closed."""
     from mlflow.tracking import MlflowClient
 
-    result = engine.search("tiny.yaml", budget_gflops=0.04, trials=4, name="tracked", evaluate=fakes.instant)
-    engine.resume("tracked")
     client = MlflowClient(store)
     experiments = [each.experiment_id for each in client.search_experiments()]
-    runs = client.search_runs(experiments, "tags.`octnas.search` = 'tracked'")
-    trials = [run.data.tags["octnas.trial_id"] for run in runs if run.data.tags["octnas.kind"] == "trial"]
-    assert sorted(trials, key=int) == [record.id for record in result.trials]
+    runs = client.search_runs(experiments, f"tags.`octnas.search` = '{name}'")
     parents = [run for run in runs if run.data.tags["octnas.kind"] == "search"]
     assert [run.info.status for run in parents] == ["FINISHED"]
+    trials = [run.data.tags["octnas.trial_id"] for run in runs if run.data.tags["octnas.kind"] == "trial"]
+    return sorted(trials, key=int)
+
+
+def test_mlflow_has_one_child_a_trial(store: str) -> None:
+    result = engine.search("tiny.yaml", budget_gflops=0.04, trials=4, name="tracked", evaluate=fakes.instant)
+    engine.resume("tracked")
+    assert children(store, "tracked") == [record.id for record in result.trials]

@@ -83,7 +83,7 @@ def test_verdict_calls_small_differences_noise() -> None:
     assert "beats" not in noisy
     assert "Accuracy varies by 0.20 points" in verdict(searched, 0.2)
     assert "single-seed differences under 0.57 points are noise" in verdict(searched, 0.2)
-    assert "beats the best uniform yardstick" in verdict(searched, 0.1)
+    assert "is ahead of the best uniform yardstick" in verdict(searched, 0.1)
 
 
 def test_verdict_without_candidates_or_at_another_cost() -> None:
