@@ -123,11 +123,12 @@ class Table:
         """One line on the table, for the report."""
         seeds = [len(each) for each in self._trainings.values()]
         noise = "an unknown amount" if max(seeds) < 2 else f"{self.noise_points:.2f} points"
-        whole = len(self._trainings) == self.space.size()
+        members = self.space.feasible(self.budget_gflops).size
+        whole = len(self._inside) == members
         missing = "" if whole else " (what is not trained fails at no cost: read nothing into this)"
         return (
-            f"{len(self._trainings)} of {self.space.size()} architectures trained with {min(seeds)} to "
-            f"{max(seeds)} seeds (mean {np.mean(seeds):.2f}), {len(self._inside)} within the budget, "
-            f"{len(self.best)} on the true front{missing}; accuracy varies by {noise} from seed to seed. "
+            f"{len(self._inside)} of the {members} architectures within the budget (of {self.space.size()} in "
+            f"the space) trained with {min(seeds)} to {max(seeds)} seeds (mean {np.mean(seeds):.2f})"
+            f"{missing}, {len(self.best)} on the true front; accuracy varies by {noise} from seed to seed. "
             "The truth is the mean over seeds, a replayed training is one seed's"
         )
