@@ -127,8 +127,9 @@ class Table:
         whole = len(self._inside) == members
         missing = "" if whole else " (what is not trained fails at no cost: read nothing into this)"
         return (
-            f"{len(self._inside)} of the {members} architectures within the budget (of {self.space.size()} in "
-            f"the space) trained with {min(seeds)} to {max(seeds)} seeds (mean {np.mean(seeds):.2f})"
-            f"{missing}, {len(self.best)} on the true front; accuracy varies by {noise} from seed to seed. "
+            f"{len(self._inside)} of the {members} architectures within the budget (the space has "
+            f"{self.space.size()}) trained with {min(seeds)} to {max(seeds)} seeds (mean "
+            f"{np.mean(seeds):.2f}){missing}, {len(self.best)} on the true front; accuracy varies by "
+            f"{noise} from seed to seed. "
             "The truth is the mean over seeds, a replayed training is one seed's"
         )

@@ -149,7 +149,7 @@ class Campaign:
             self.note(f"{what} could not be confirmed: {reason}")
             return
         record = self._records[job_id]
-        if record.state.final:
+        if record.state is not TrialState.RUNNING:
             return
         if traceback:
             self.run.journal.append({"event": "traceback", "id": job_id, "text": traceback})
@@ -221,11 +221,9 @@ class Campaign:
     @property
     def ending(self) -> str:
         """In a few words, how the search ended."""
-        if self._past_deadline and self.has_work:
-            return TIME_LIMIT
         if self._plan.exhausted:
             return f"space exhausted: {self._plan.candidates} candidates are all that fits the budget"
-        return "all trials done"
+        return TIME_LIMIT if self._limit is not None and self.has_work else "all trials done"
 
     def statistics(self) -> Mapping[str, Any]:
         """Of this session, see `Busy.statistics`."""

@@ -21,15 +21,15 @@ import tempfile
 import threading
 import traceback
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from octnas.engine.campaign import Campaign
 from octnas.engine.evaluate import TrialJob, failure_reason, named
 from octnas.engine.limits import TIME_LIMIT
 from octnas.engine.process import environment, import_folders, interruptible, new_folder, short_folder
+from octnas.engine.workers import Workers
 from octnas.errors import OctnasError, RunError, SearchFailedError
-from octnas.machine import usable_cores
 from octnas.record import EpochScore
 
 # Ray reads these when it is imported. The first one makes it stay on the loopback interface on every system.
@@ -55,65 +55,12 @@ from ray import tune  # noqa: E402
 from ray.tune.schedulers import TrialScheduler  # noqa: E402
 from ray.tune.search import Searcher  # noqa: E402
 
-__all__ = ["Workers", "plan_workers", "run_trials"]
+__all__ = ["run_trials"]
 
 RETRIES = 2
 """Times that a trial whose worker process died is begun again."""
 OBJECT_STORE_BYTES = 256 * 2**20
 """Of Ray's shared memory, beside the images."""
-TRIALS_PER_GPU = 4
-"""Small proxies that share a GPU, where nothing else is asked for."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Workers:
-    """How many trials run at once, and what each may use."""
-
-    count: int
-    cpus: int
-    """Processor cores of a trial."""
-    gpus: float
-    """Share of a GPU of a trial; 0 without one."""
-    cores: int
-    """Processor cores of this machine that this process may use."""
-    devices: int
-    """GPUs of this machine that this process may use."""
-
-
-def plan_workers(cpus_per_trial: float = 1, gpus_per_trial: float | None = None) -> Workers:
-    """The trials that fit this machine at once.
-
-    Args:
-        gpus_per_trial: None takes a share of a GPU where there is one.
-
-    Raises:
-        RunError: not even one trial fits.
-    """
-    import torch
-
-    cores = usable_cores()
-    if not (1 <= cpus_per_trial <= cores and cpus_per_trial == int(cpus_per_trial)):
-        raise RunError(
-            f"`cpus_per_trial` must be a whole number from 1 to {cores} (the cores usable here), "
-            f"but got {cpus_per_trial:g}"
-        )
-    cpus = int(cpus_per_trial)
-    devices = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    count = cores // cpus
-    if gpus_per_trial is None:
-        share = min(TRIALS_PER_GPU, -(-count // devices)) if devices else 0
-        gpus = 1 / share if share else 0.0
-    else:
-        gpus = gpus_per_trial
-    if not (0 <= gpus <= devices and (gpus <= 1 or gpus == int(gpus))):
-        raise RunError(
-            f"`gpus_per_trial` must be a share up to 1 or a whole number up to {devices} (the GPUs here), "
-            f"but got {gpus:g}"
-        )
-    if gpus > 0:
-        each = int(1 / gpus + 1e-9) if gpus < 1 else 0
-        count = min(count, devices * each if each else int(devices / gpus))
-    return Workers(count=count, cpus=cpus, gpus=gpus, cores=cores, devices=devices)
 
 
 def run_trials(campaign: Campaign, *, evaluate: str, data: Any, workers: Workers) -> None:
@@ -136,6 +83,9 @@ def run_trials(campaign: Campaign, *, evaluate: str, data: Any, workers: Workers
         contextlib.suppress(_Halt),
     ):
         campaign.note("training")
+        # Tune's trials whose last word was heard. A job that is paused may come again as another of them,
+        # which what Tune still says of the first must not end.
+        over: set[str] = set()
         trainable = tune.with_resources(
             tune.with_parameters(_train, evaluate=evaluate, data=data),
             {"cpu": workers.cpus, **({"gpu": workers.gpus} if workers.gpus else {})},
@@ -143,8 +93,8 @@ def run_trials(campaign: Campaign, *, evaluate: str, data: Any, workers: Workers
         tune.Tuner(
             trainable,
             tune_config=tune.TuneConfig(
-                search_alg=_Asking(campaign),
-                scheduler=_Deciding(campaign),
+                search_alg=_Asking(campaign, over),
+                scheduler=_Deciding(campaign, over),
                 num_samples=-1,
                 reuse_actors=True,
                 trial_dirname_creator=_folder_of,
@@ -204,9 +154,10 @@ class _Shim:
 class _Asking(_Shim, Searcher):
     """Tune's searcher: hands out the campaign's jobs."""
 
-    def __init__(self, campaign: Campaign) -> None:
+    def __init__(self, campaign: Campaign, over: set[str]) -> None:
         Searcher.__init__(self)
         self.campaign = campaign
+        self._over = over
         self._job_ids: dict[str, str] = {}
 
     def set_search_properties(self, *_: Any, **__: Any) -> bool:
@@ -228,7 +179,7 @@ class _Asking(_Shim, Searcher):
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         """A failure for good. All else the scheduler heard, which hears of a failure even if Tune retries."""
-        if error:
+        if error and trial_id not in self._over:
             with _fault_of(self.campaign):
                 died = f"its worker process died {1 + RETRIES} times"
                 self.campaign.fail(self._job_ids[trial_id], died)
@@ -245,11 +196,11 @@ class _Deciding(_Shim, TrialScheduler):
 
     _supports_buffered_results = False
 
-    def __init__(self, campaign: Campaign) -> None:
+    def __init__(self, campaign: Campaign, over: set[str]) -> None:
         TrialScheduler.__init__(self)  # type: ignore[no-untyped-call]
         self.campaign = campaign
         self._actors: dict[Any, Any] = {}
-        self._over: set[str] = set()
+        self._over = over
 
     def end_workers(self) -> None:
         """Kills their processes: a training that is halted would otherwise go on to its end."""
@@ -276,7 +227,6 @@ class _Deciding(_Shim, TrialScheduler):
             else:
                 goes_on = campaign.report(trial_id, _score_in(result))
         if not goes_on:
-            # A job that is paused may come again as another of Tune's trials, which this one must not end.
             self._over.add(trial.trial_id)
         return str(TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP)
 

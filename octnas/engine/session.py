@@ -42,7 +42,7 @@ from octnas.space import Feasible, SearchSpace, parse_space
 
 if TYPE_CHECKING:
     from octnas.data import ImageSet
-    from octnas.engine.ray_adapter import Workers
+    from octnas.engine.workers import Workers
     from octnas.record.background import BackgroundTracker
     from octnas.record.mlflow_adapter import Tracker
 
@@ -103,7 +103,7 @@ def search(
     elif run_path(name).exists():
         raise name_taken(name)
     images = load_data(searched)
-    from octnas.engine.ray_adapter import plan_workers
+    from octnas.engine.workers import plan_workers
 
     workers = plan_workers(cpus_per_trial, gpus_per_trial)
     tracker = _tracker(tracking_uri)
@@ -163,7 +163,7 @@ def resume(name: str, *, listener: Listener | None = None) -> SearchResult:
                 f"data {header.data!r} must be what {name!r} began with, fingerprint "
                 f"{header.data_fingerprint}, but is {images.fingerprint}: restore it or take another name"
             )
-        from octnas.engine.ray_adapter import plan_workers
+        from octnas.engine.workers import plan_workers
 
         workers = plan_workers(header.cpus_per_trial, header.gpus_per_trial)
         tracker = _tracker(header.tracking_uri)

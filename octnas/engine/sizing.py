@@ -258,7 +258,7 @@ def _estimate(
     note("timing a few training steps of each backbone on this machine")
     noted = time.monotonic()
     images = load_data(space)
-    from octnas.engine.ray_adapter import plan_workers
+    from octnas.engine.workers import plan_workers
 
     workers = plan_workers(cpus_per_trial, gpus_per_trial)
     rungs, scores = space.proxy.rungs, scores_of(space.proxy)

@@ -53,7 +53,14 @@ def verdict_sentences(result: SearchResult, noise_points: float | None = None) -
         sentences.append("Every member of the front is a yardstick.")
     top = max(candidates, key=lambda each: (each.accuracy or 0.0, -each.gflops))
     sentences += _against_plain(top, result.trials, noise)
-    if noise is not None:
+    seen = _largest_spread(result)
+    if noise is not None and seen > noise:
+        sentences.append(
+            f"Accuracy varies by {noise:.2f} points (standard deviation) from seed to seed where that was "
+            f"measured for this proxy, and by {seen:.2f} points over this search's fresh seeds: differences "
+            f"of single seeds under {_threshold(seen):.2f} points are noise."
+        )
+    elif noise is not None:
         sentences.append(
             f"Accuracy varies by {noise:.2f} points (standard deviation) from seed to seed, so single-seed "
             f"differences under {_threshold(noise):.2f} points are noise."
@@ -174,6 +181,12 @@ def _against_plain(top: TrialRecord, trials: Sequence[TrialRecord], noise: float
         f"pooled {bar.architecture.backbone} ({percent(bar.accuracy)} at {bar.gflops:.3f} GFLOPs{over}) "
         f"with {share:.0f} % of its multiply-adds{_noise_note(gap, noise)}."
     ]
+
+
+def _largest_spread(result: SearchResult) -> float:
+    """Largest standard deviation over the fresh seeds of a trial, in percentage points; 0 without any."""
+    spreads = [on_validation(record) for record in result.trials]
+    return max((100 * each.sd for each in spreads if each is not None and each.sd is not None), default=0.0)
 
 
 def _noise_note(gap: float, noise: float | None) -> str:

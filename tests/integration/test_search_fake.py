@@ -22,6 +22,7 @@ from octnas.data import load_images
 from octnas.engine import ray_adapter
 from octnas.engine.evaluate import evaluate as train
 from octnas.engine.jobs import trial_job
+from octnas.engine.workers import plan_workers
 from octnas.errors import DataError, RunError, SearchFailedError, UnknownNameError
 from octnas.front import SearchResult
 from octnas.record import EpochScore, Journal, RunFolder, TrialRecord, TrialState
@@ -47,7 +48,7 @@ except Interrupted as error:
 @pytest.fixture(scope="module", autouse=True)
 def ray() -> Iterator[None]:
     """One Ray for all tests of this file; `search` uses a Ray that runs already."""
-    with ray_adapter._ray(ray_adapter.plan_workers(), "fakes:instant"):
+    with ray_adapter._ray(plan_workers(), "fakes:instant"):
         yield
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from octnas.engine import ray_adapter
+from octnas.engine import workers
 from octnas.engine.checks import admitted_space, check_numbers, data_source
 from octnas.errors import BudgetError, OctnasError, RunError, SearchFailedError, afterwards
 from octnas.space import load_space
@@ -43,13 +43,13 @@ def test_numbers_without_a_meaning_are_refused(numbers: dict[str, float]) -> Non
 @pytest.mark.parametrize("cpus", [0, 1.5, 10_000, float("nan")])
 def test_more_cores_than_there_are_is_refused(cpus: float) -> None:
     with pytest.raises(RunError, match="cpus_per_trial"):
-        ray_adapter.plan_workers(cpus)
+        workers.plan_workers(cpus)
 
 
 @pytest.mark.parametrize("gpus", [-0.5, 1000.0, float("nan")])
 def test_more_gpus_than_there_are_is_refused(gpus: float) -> None:
     with pytest.raises(RunError, match="gpus_per_trial"):
-        ray_adapter.plan_workers(1, gpus)
+        workers.plan_workers(1, gpus)
 
 
 def test_what_fails_after_the_start_exits_with_1_and_says_how_to_go_on() -> None:

@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-import octnas.engine.ray_adapter
 import octnas.engine.sizing
+import octnas.engine.workers
 import octnas.train
 from octnas.data import load_images
 from octnas.engine import dry_run, dry_run_table, unreachable
-from octnas.engine.ray_adapter import Workers
 from octnas.engine.sizing import Pace, Workload
+from octnas.engine.workers import Workers
 from octnas.errors import BudgetError
 from octnas.record import EpochScore
 from octnas.space import SearchSpace
@@ -137,7 +137,7 @@ class Timed:
 
 def test_the_estimate_counts_steps_and_images(space: SearchSpace, monkeypatch: pytest.MonkeyPatch) -> None:
     workers = Workers(count=4, cpus=2, gpus=0.25, cores=8, devices=1)
-    monkeypatch.setattr(octnas.engine.ray_adapter, "plan_workers", lambda cpus, gpus: workers)
+    monkeypatch.setattr(octnas.engine.workers, "plan_workers", lambda cpus, gpus: workers)
     monkeypatch.setattr(octnas.train, "ProxyTraining", Timed)
     notes: list[str] = []
     report = dry_run(space, budget_gflops=0.04, trials=12, note=notes.append)
