@@ -14,18 +14,15 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from problem import Problem, without_rungs
 
 from octnas.architecture import Architecture
-from octnas.engine.campaign import Campaign
-from octnas.engine.evaluate import TrialJob, scores_of
-from octnas.engine.rungs import Rungs, rung_levels
+from octnas.engine.evaluate import TrialJob
+from octnas.engine.session import new_campaign
 from octnas.engine.simulated import SimulatedClock, simulate
 from octnas.record import EpochScore, RunFolder, SearchHeader
-from octnas.space import Feasible, SearchSpace
 
 __all__ = ["METHODS", "Method", "Trained", "run"]
 
@@ -163,12 +160,9 @@ def _engine(ledger: _Ledger, method: Method, workers: int) -> None:
     )
     with _folder():
         folder = RunFolder.create(header.name, header)
-        if method.grouped:
-            campaign = _grouped(folder, space=space, feasible=feasible, clock=clock, workers=workers)
-        else:
-            from octnas.engine.session import new_campaign
-
-            campaign = new_campaign(folder, space=space, feasible=feasible, clock=clock, workers=workers)
+        campaign = new_campaign(
+            folder, space=space, feasible=feasible, grouped=method.grouped, clock=clock, workers=workers
+        )
 
         def scores(job: TrialJob) -> Iterator[EpochScore]:
             yield from ledger.scores(job.architecture, after=job.scored)
@@ -179,19 +173,6 @@ def _engine(ledger: _Ledger, method: Method, workers: int) -> None:
             simulate(campaign, scores=scores, workers=workers, clock=clock)
         finally:
             folder.journal.release()
-
-
-def _grouped(folder: RunFolder, *, space: SearchSpace, feasible: Feasible, **options: Any) -> Campaign:
-    """A new campaign whose sampler has one conditional study in place of one study a backbone."""
-    from octnas.engine.optuna_adapter import Proposer
-
-    header, proxy = folder.header, space.proxy
-    levels = rung_levels(min_epochs=proxy.rungs.min_epochs, eta=proxy.rungs.eta, max_epochs=scores_of(proxy))
-    proposer = Proposer(
-        feasible, sampler=header.sampler, seed=header.seed, rank_by=proxy.rank_by, reserved=(), grouped=True
-    )
-    rungs = Rungs(levels, eta=proxy.rungs.eta, rank_by=proxy.rank_by)
-    return Campaign(folder, space=space, proposer=proposer, rungs=rungs, **options)
 
 
 @contextlib.contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from octnas.errors import ExportError, RunError, afterwards
 from octnas.export import ExportReport, Provenance, check_target, export_model
 from octnas.front import SearchResult
 from octnas.nn import build
-from octnas.record import RunFolder, TrialRecord
+from octnas.record import RunFolder, TrialRecord, TrialState
 from octnas.space import SearchSpace, parse_space
 from octnas.train import load_weights
 
@@ -170,14 +169,15 @@ def _best_weights(run: RunFolder, record: TrialRecord, space: SearchSpace) -> _W
         if (folder / "weights.safetensors").is_file() and (folder / "training.json").is_file():
             return _trained(folder, scale)
     checkpoint = run.checkpoint(record.id)
-    if not checkpoint.is_file():
+    # The checkpoint of a trial that is paused or under way is of half a training.
+    if record.state is not TrialState.COMPLETE or not checkpoint.is_file():
         raise ExportError(
             f"trial {record.id} ({record.state}) of {run.name!r} has no weights: train it first, "
             f"`octnas train {run.name} --trial {record.id}`"
         )
     try:
         state = torch.load(checkpoint, map_location="cpu", weights_only=True)["network"]
-    except (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
+    except Exception as error:  # a damaged file makes the unpickler raise anything
         reason = " ".join(str(error).split())[:200]
         raise ExportError(
             f"the weights in {checkpoint} are damaged ({reason}): make new ones with "

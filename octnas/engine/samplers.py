@@ -10,7 +10,7 @@ from typing import Final, Literal, get_args
 __all__ = ["DEFAULT_SAMPLER", "SAMPLER_NAMES", "Sampler"]
 
 Sampler = Literal["thompson", "tpe", "nsga2", "random", "gp"]
-"""A linear model with Thompson draws and the exact optimum under a cost cap; multi-objective TPE; NSGA-II;
-stratified random draws; a Gaussian process."""
+"""A linear model, Thompson draws from it, and the member of a draw's exact front that gains most;
+multi-objective TPE; NSGA-II; stratified random draws; a Gaussian process."""
 SAMPLER_NAMES: Final[tuple[Sampler, ...]] = get_args(Sampler)
 DEFAULT_SAMPLER: Final[Sampler] = "thompson"

@@ -174,10 +174,13 @@ def resume(name: str, *, listener: Listener | None = None) -> SearchResult:
     return _run(run, searched, feasible, images, workers, tracker, listener, start)
 
 
-def new_campaign(run: RunFolder, *, space: SearchSpace, feasible: Feasible, **options: Any) -> Campaign:
+def new_campaign(
+    run: RunFolder, *, space: SearchSpace, feasible: Feasible, grouped: bool = False, **options: Any
+) -> Campaign:
     """The campaign of a run from its journal: its sampler and its rungs know every record there is.
 
     Args:
+        grouped: see `Proposer`.
         options: further arguments of `Campaign`.
     """
     from octnas.engine.optuna_adapter import Proposer
@@ -195,6 +198,7 @@ def new_campaign(run: RunFolder, *, space: SearchSpace, feasible: Feasible, **op
         rank_by=proxy.rank_by,
         reserved=[each.architecture for each in header.yardsticks],
         history=past,
+        grouped=grouped,
     )
     confirm = confirming_seeds(header.seed, int(header.options.get("confirm", 0)))
     return Campaign(run, space=space, proposer=proposer, rungs=rungs, confirm=confirm, **options)

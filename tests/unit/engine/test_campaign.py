@@ -308,6 +308,19 @@ def test_an_exhausted_space_ends_early_and_says_so(make_campaign: MakeCampaign) 
     assert 3 * yardsticks <= len(campaign.records)
 
 
+def test_a_budget_at_exactly_the_smallest_cost_trains_the_one_member_that_fits(
+    space: SearchSpace, make_campaign: MakeCampaign
+) -> None:
+    campaign = make_campaign(space, budget=space.min_gflops, trials=5)
+    drive(campaign)
+    inside = [record for record in campaign.records if record.within_budget]
+    assert [(record.architecture, record.state) for record in inside] == [
+        (space.smallest(), TrialState.COMPLETE)
+    ]
+    assert inside[0].gflops == space.min_gflops
+    assert campaign.exhausted
+
+
 def test_a_small_space_is_trained_to_the_end_rather_than_left_at_its_rungs(
     make_campaign: MakeCampaign,
 ) -> None:

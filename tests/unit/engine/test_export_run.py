@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -211,6 +212,12 @@ def test_the_model_is_registered_with_its_signature(run: RunFolder, tmp_path: Pa
 def test_a_trial_without_weights_says_how_to_get_some(run: RunFolder, tmp_path: Path) -> None:
     with pytest.raises(ExportError, match=r"trial 2 \(stopped\) of 'one' has no weights: .* --trial 2"):
         export_run(run, "2", tmp_path / "out", None)
+    # The checkpoint of a paused trial is half a training, of which nothing was said.
+    paused = dataclasses.replace(run.record("1"), id="3", state=TrialState.PAUSED)
+    run.journal.append_trial(paused)
+    shutil.copy(run.checkpoint("1"), run.checkpoint("3"))
+    with pytest.raises(ExportError, match=r"trial 3 \(paused\) of 'one' has no weights"):
+        export_run(run, "3", tmp_path / "out", None)
     with pytest.raises(RunError, match="no trial '9'"):
         export_run(run, "9", tmp_path / "out", None)
 
