@@ -1,36 +1,28 @@
 """The inference form of an octave network: batch-norm folded, fewest convolutions, no weight sliced per call.
 
 A training network slices one dense kernel per call and normalises each branch. Here each convolution and
-its batch-norm become static kernels, cut once from the dense kernel (channels ordered [high | low]):
-
-| read -> written | stride 1 | stride 2, with m = cat(pool(high), low) |
-|---|---|---|
-| high -> high | conv | conv, strided, or pooled first where the architecture pools |
-| both -> high | conv(high) + up(conv(low)) | conv(m) |
-| both -> low | conv(cat(pool(high), low)) | conv(pool(m)) |
-| both -> both | those two: three convolutions | those two: two convolutions |
-| high -> both | conv(high); conv(pool(high)) | the same with m = pool(high) |
-| low -> both | one conv(low), split, its first part upsampled | the same with m = low |
-
-At stride 2 the pooled high map and the low map have one size, so that what are three or four paths in the
-paper are one convolution for each output. The multiply-adds are those of `octnas.costs`, unchanged. Legend of
-shapes: B images, C channels, H and W the *nominal* size in px, that of the high map; a low map has
-ceil(H / 2) x ceil(W / 2) px.
+its batch-norm become static kernels, cut once from the dense kernel (channels ordered [high | low]), in the
+form of `octnas.costs.plans` that takes least for the layer's shape. The residual sum and the ReLU of a block
+are part of its last convolution.
 """
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from octnas.architecture import Architecture
 from octnas.backbones import Add, Conv, Head, LayerTable, MaxPool
+from octnas.costs.plans import Form, Times, network_plans
 from octnas.errors import ExportError
-from octnas.nn.maps import Map, Size, concat, pool, repartition, upsample
+from octnas.export.convs import can_pack
+from octnas.export.layers import Folded, deployed_head, deployed_layer, deployed_maxpool
+from octnas.nn.maps import Map, Size, half, repartition
 
 __all__ = ["DeployedNetwork", "OctaveNet", "deploy"]
 
@@ -47,12 +39,16 @@ class OctaveNet(Protocol):
     def get_submodule(self, target: str) -> nn.Module: ...
 
 
-def deploy(net: OctaveNet) -> DeployedNetwork:
+def deploy(net: OctaveNet, *, input_size: Size | None = None, times: Times | None = None) -> DeployedNetwork:
     """The inference form of an octave network, equal to `net.eval()` to rounding (1e-4 relative).
 
     Args:
         net: a network of `octnas.build`, in training or evaluation mode; it is read, not changed. The running
             statistics of its batch-norms are folded into the kernels, whatever its mode.
+        input_size: height and width in px for which the layers' forms are chosen, by default 224, or 32 with
+            the small-image stem. At any other size the numbers are as right.
+        times: milliseconds of an operation on the device that will run it, by which the forms are chosen: the
+            `op_ms` of a `DeviceProfile`. By default a rule of thumb.
 
     Returns:
         A module in evaluation mode that maps (B, C, H, W) to logits (B, classes), at any input size, on the
@@ -61,162 +57,116 @@ def deploy(net: OctaveNet) -> DeployedNetwork:
     Raises:
         ExportError: a grouped convolution has low channels; there is no static form for it.
     """
-    return DeployedNetwork(net).eval().requires_grad_(False)
+    return DeployedNetwork(net, input_size=input_size, times=times).eval().requires_grad_(False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Step:
+    """What one layer reads and writes; a convolution that ends a block is one layer with the block's sum."""
+
+    reads: str
+    writes: str
+    shortcut: str | None
+    """The map that is added, where there is one."""
+    owned: bool
+    """Whether nothing reads the shortcut afterwards, so that it may be written to."""
+    frees: tuple[str, ...]
+    halvings: int
+    """How often the nominal size of the output is the network's input halved."""
+    low: int
+    """Low channels of the output."""
 
 
 class DeployedNetwork(nn.Module):
-    """A static walk over a layer table whose convolutions are plain `nn.Conv2d`; made by `deploy`."""
+    """A static walk over a layer table whose convolutions are plain ones; made by `deploy`."""
 
-    def __init__(self, net: OctaveNet) -> None:
+    def __init__(self, net: OctaveNet, *, input_size: Size | None = None, times: Times | None = None) -> None:
         super().__init__()
         self.architecture = net.architecture
         self.table = net.table
+        side = 32 if net.architecture.stem == "small" else 224
+        shape = (net.table.in_channels, *(input_size or (side, side)))
+        plans = network_plans(net.architecture, shape, times=times)
+        self.forms: Mapping[str, Form] = {name: plan.form for name, plan in plans.items()}
+        """The form of every convolution, by name."""
         lows = _lows(net.table, net.architecture)
-        self._lows = lows
-        self._frees = _last_readers(net.table)
-        self.steps = nn.ModuleDict()
-        for node in net.table.nodes:
+        nodes = _merged(net.table)
+        frees = _last_readers(nodes)
+        halvings = {"input": 0}
+        self.layers = nn.ModuleList()
+        self._steps: list[_Step] = []
+        for node, add in nodes:
+            writes = node.name if add is None else add.name
+            halvings[writes] = halvings[node.reads] + (isinstance(node, MaxPool) or _halves(node))
             match node:
                 case Conv():
-                    weight, bias = _folded(net, node)
-                    # the stem strides in every network
-                    pooled = net.architecture.downsample == "pooled"
-                    pools = pooled and node.stride == 2 and node.slot is not None
-                    step = _step(node, weight, bias, lows[node.reads], lows[node.name], pools)
-                    self.steps[_key(node.name)] = step
+                    folded = _folded(net, node, lows, relu=node.relu or add is not None)
+                    self.layers.append(deployed_layer(self.forms[node.name], folded))
+                case MaxPool():
+                    self.layers.append(deployed_maxpool())
                 case Head():
-                    self.steps[_key(node.name)] = copy.deepcopy(net.get_submodule(node.name))
-                case MaxPool() | Add():
-                    pass
+                    linear = cast(nn.Linear, copy.deepcopy(net.get_submodule(node.name)))
+                    self.layers.append(deployed_head(linear))
+            shortcut = None if add is None else add.reads[1]
+            self._steps.append(
+                _Step(
+                    reads=node.reads,
+                    writes=writes,
+                    shortcut=shortcut,
+                    owned=shortcut in frees[writes],
+                    frees=tuple(frees[writes]),
+                    halvings=halvings[writes],
+                    low=lows[writes],
+                )
+            )
+        self._halvings = max(halvings.values())
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (B, classes) of images (B, C, H, W)."""
-        sizes = self.table.sizes(int(images.shape[-2]), int(images.shape[-1]))
-        maps: dict[str, Map] = {"input": (images, None)}
-        for node in self.table.nodes:
-            match node:
-                case Conv():
-                    step = self.steps[_key(node.name)]
-                    high, low = step(*maps[node.reads], sizes[node.name])
-                    maps[node.name] = (_relu(high), _relu(low)) if node.relu else (high, low)
-                case MaxPool():
-                    maps[node.name] = (F.max_pool2d(_present(maps[node.reads][0]), 3, 2, 1), None)
-                case Add():
-                    body, shortcut = maps[node.reads[0]], maps[node.reads[1]]
-                    shortcut = repartition(shortcut, self._lows[node.name], sizes[node.name])
-                    maps[node.name] = (_relu(_sum(body[0], shortcut[0])), _relu(_sum(body[1], shortcut[1])))
-                case Head():
-                    pooled = [branch.mean((2, 3)) for branch in maps[node.reads] if branch is not None]
-                    features = pooled[0] if len(pooled) == 1 else torch.cat(pooled, 1)
-                    return cast(Tensor, self.steps[_key(node.name)](features))
-            for name in self._frees[node.name]:
+        sizes = [(int(images.shape[-2]), int(images.shape[-1]))]
+        for _ in range(self._halvings):
+            sizes.append(half(sizes[-1]))
+        here: Map = (_laid_out(images), None)
+        maps: dict[str, Map] = {"input": here}
+        for step, layer in zip(self._steps, self.layers, strict=True):
+            size = sizes[step.halvings]
+            add: Map = (None, None)
+            if step.shortcut is not None:
+                add = repartition(maps[step.shortcut], step.low, size)
+                if not step.owned:
+                    add = _copied(add)
+            here = layer(*maps[step.reads], size, add)
+            for name in step.frees:
                 del maps[name]
-        raise AssertionError("a layer table ends with a head")
+            maps[step.writes] = here
+        return cast(Tensor, here[0])
 
 
-class _Plain(nn.Module):
-    """No low channels on either side."""
+def _merged(table: LayerTable) -> list[tuple[Conv | MaxPool | Head, Add | None]]:
+    """The nodes in order; the convolution that ends a block stands where the block's sum is, with the sum.
 
-    def __init__(self, conv: nn.Conv2d, pools: bool) -> None:
-        super().__init__()
-        self.conv, self._pools = conv, pools
-
-    def forward(self, high: Tensor | None, low: Tensor | None, size: Size) -> Map:
-        high = _present(high)
-        return self.conv(pool(high) if self._pools else high), None
-
-
-class _Halving(nn.Module):
-    """Stride 2: one convolution for each output that exists, of the concatenated half-size map."""
-
-    def __init__(self, high: nn.Conv2d | None, low: nn.Conv2d | None) -> None:
-        super().__init__()
-        self.high, self.low = high, low
-
-    def forward(self, high: Tensor | None, low: Tensor | None, size: Size) -> Map:
-        half = concat(None if high is None else pool(high), low)
-        return (
-            None if self.high is None else self.high(half),
-            None if self.low is None else self.low(pool(half)),
-        )
+    What a sum adds is there by then, so that it can be part of the convolution. A convolution whose output is
+    read by another node too, or that has a ReLU of its own, could not be merged; no backbone has one.
+    """
+    ends = {node.reads[0]: node for node in table.nodes if isinstance(node, Add)}
+    convs = {conv.name: conv for conv in table.convs}
+    merged: list[tuple[Conv | MaxPool | Head, Add | None]] = []
+    for node in table.nodes:
+        if isinstance(node, Add):
+            merged.append((convs[node.reads[0]], node))
+        elif node.name not in ends:
+            merged.append((node, None))
+    return merged
 
 
-class _Keeping(nn.Module):
-    """Stride 1 from a map that has high channels."""
-
-    def __init__(self, high: nn.Conv2d | None, cross: nn.Conv2d | None, low: nn.Conv2d | None) -> None:
-        super().__init__()
-        self.high, self.cross, self.low = high, cross, low
-
-    def forward(self, high: Tensor | None, low: Tensor | None, size: Size) -> Map:
-        fine = None if self.high is None else self.high(high)
-        if self.cross is not None:
-            fine = _sum(fine, upsample(self.cross(low), size))
-        coarse = None if self.low is None else self.low(concat(pool(_present(high)), low))
-        return fine, coarse
-
-
-class _FromLow(nn.Module):
-    """Stride 1 from a map that is low throughout: one convolution, the high part of it upsampled."""
-
-    def __init__(self, conv: nn.Conv2d, low_out: int) -> None:
-        super().__init__()
-        self.conv, self._split = conv, [conv.out_channels - low_out, low_out]
-
-    def forward(self, high: Tensor | None, low: Tensor | None, size: Size) -> Map:
-        out = self.conv(low)
-        if self._split[0] == 0:
-            return None, out
-        if self._split[1] == 0:
-            return upsample(out, size), None
-        fine, coarse = torch.split(out, self._split, 1)
-        return upsample(fine, size), coarse
-
-
-def _step(node: Conv, weight: Tensor, bias: Tensor, low_in: int, low_out: int, pools: bool) -> nn.Module:
-    """The plan of the table above for one convolution with its batch-norm folded in."""
-    high_in, high_out = node.in_channels - low_in, node.out_channels - low_out
-    pad = node.padding
-    if low_in == 0 and low_out == 0:
-        return _Plain(_conv(weight, bias, pad, stride=1 if pools else node.stride, groups=node.groups), pools)
-    if node.groups != 1 or node.stride not in (1, 2):
+def _folded(net: OctaveNet, node: Conv, lows: Mapping[str, int], *, relu: bool) -> Folded:
+    """The dense kernel and bias of a convolution followed by its batch-norm, folded in float64."""
+    low_in, low_out = lows[node.reads], lows[node.name]
+    if (low_in or low_out) and (node.groups != 1 or node.stride not in (1, 2)):
         raise ExportError(
             "a convolution with low channels must have groups=1 and stride 1 or 2 to be deployed, but "
             f"{node.name} has groups={node.groups} and stride={node.stride}: give it alpha 0 on both sides"
         )
-    low = _conv(weight[high_out:], bias[high_out:], pad) if low_out else None
-    if node.stride == 2:
-        return _Halving(_conv(weight[:high_out], bias[:high_out], pad) if high_out else None, low)
-    if high_in == 0:
-        return _FromLow(_conv(weight, bias, pad), low_out)
-    if high_out == 0:
-        return _Keeping(None, None, low)
-    high = _conv(weight[:high_out, :high_in], bias[:high_out], pad)
-    return _Keeping(high, _conv(weight[:high_out, high_in:], None, pad) if low_in else None, low)
-
-
-def _conv(
-    weight: Tensor, bias: Tensor | None, padding: int, *, stride: int = 1, groups: int = 1
-) -> nn.Conv2d:
-    out_channels, in_channels, *kernel = weight.shape
-    conv = nn.Conv2d(
-        in_channels * groups,
-        out_channels,
-        (kernel[0], kernel[1]),
-        stride=stride,
-        padding=padding,
-        groups=groups,
-        bias=bias is not None,
-        device="meta",
-    )
-    conv.weight = nn.Parameter(weight.clone(memory_format=torch.contiguous_format))
-    if bias is not None:
-        conv.bias = nn.Parameter(bias.clone())
-    return conv
-
-
-def _folded(net: OctaveNet, node: Conv) -> tuple[Tensor, Tensor]:
-    """The dense kernel and bias of a convolution followed by its batch-norm, folded in float64."""
     conv, norm = net.get_submodule(node.name), net.get_submodule(node.norm)
     weight = cast(Tensor, conv.weight).detach()
     kernel = weight.double()
@@ -225,7 +175,34 @@ def _folded(net: OctaveNet, node: Conv) -> tuple[Tensor, Tensor]:
     bias = cast(Tensor, norm.bias).detach().double() - mean * scale
     if isinstance(getattr(conv, "bias", None), Tensor):
         bias = bias + cast(Tensor, conv.bias).detach().double() * scale
-    return (kernel * scale[:, None, None, None]).to(weight.dtype), bias.to(weight.dtype)
+    return Folded(
+        weight=(kernel * scale[:, None, None, None]).to(weight.dtype),
+        bias=bias.to(weight.dtype),
+        low_in=low_in,
+        low_out=low_out,
+        padding=node.padding,
+        stride=node.stride,
+        groups=node.groups,
+        relu=relu,
+        # the stem strides in every network
+        pools=net.architecture.downsample == "pooled" and node.stride == 2 and node.slot is not None,
+    )
+
+
+def _laid_out(images: Tensor) -> Tensor:
+    """Channels last, where this machine's kernels want it; a traced graph leaves that to its runtime."""
+    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[no-untyped-call,attr-defined]
+    if traced or not (images.device.type == "cuda" or can_pack()):
+        return images
+    return images.contiguous(memory_format=torch.channels_last)
+
+
+def _copied(x: Map) -> Map:
+    return None if x[0] is None else x[0].clone(), None if x[1] is None else x[1].clone()
+
+
+def _halves(node: Conv | Head) -> bool:
+    return isinstance(node, Conv) and node.stride == 2
 
 
 def _lows(table: LayerTable, architecture: Architecture) -> dict[str, int]:
@@ -234,30 +211,14 @@ def _lows(table: LayerTable, architecture: Architecture) -> dict[str, int]:
     return {name: 0 if slot is None else architecture.low_channels[slot] for name, slot in slots.items()}
 
 
-def _last_readers(table: LayerTable) -> dict[str, list[str]]:
-    """For each node, the maps that no later node reads."""
+def _last_readers(nodes: list[tuple[Conv | MaxPool | Head, Add | None]]) -> dict[str, list[str]]:
+    """For each output of the merged nodes, the maps that no later node reads."""
     last: dict[str, str] = {}
-    for node in table.nodes:
-        for name in node.reads if isinstance(node, Add) else (node.reads,):
-            last[name] = node.name
-    frees: dict[str, list[str]] = {node.name: [] for node in table.nodes}
+    for node, add in nodes:
+        writes = node.name if add is None else add.name
+        for name in (node.reads,) if add is None else (node.reads, add.reads[1]):
+            last[name] = writes
+    frees: dict[str, list[str]] = {node.name if add is None else add.name: [] for node, add in nodes}
     for name, reader in last.items():
         frees[reader].append(name)
     return frees
-
-
-def _key(name: str) -> str:
-    return name.replace(".", "_")
-
-
-def _present(branch: Tensor | None) -> Tensor:
-    assert branch is not None
-    return branch
-
-
-def _relu(branch: Tensor | None) -> Tensor | None:
-    return None if branch is None else F.relu(branch)
-
-
-def _sum(left: Tensor | None, right: Tensor | None) -> Tensor | None:
-    return None if left is None else left + _present(right)

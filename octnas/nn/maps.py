@@ -52,10 +52,11 @@ class _EvenPool(torch.autograd.Function):
 def upsample(x: Tensor, size: Size) -> Tensor:
     """Nearest upsampling by 2, cropped to `size`: (B, C, ceil(H/2), ceil(W/2)) -> (B, C, H, W).
 
-    Pixel i reads pixel floor(i * ceil(H/2) / H), which is floor(i / 2) for every i < H, odd H too: no crop is
-    left to do.
+    By a factor and not to a size: an exported graph whose batch is free would compute the size as it runs, and
+    ONNX Runtime keeps its blocked layout through a resize only where the factor is a constant.
     """
-    return F.interpolate(x, size=size, mode="nearest")
+    whole = F.interpolate(x, scale_factor=2.0, mode="nearest")
+    return whole if whole.shape[-2:] == size else whole[..., : size[0], : size[1]]
 
 
 def nominal_size(high: Tensor | None, low: Tensor | None, size: Size | None) -> Size:
