@@ -11,13 +11,14 @@ U nearest upsampling, W the dense kernel with channels ordered [high | low]:
 | concat | conv(h, W_hh) + U conv(l, W_lh) | conv([P h, l], W_lo) | stride 1 |
 | low-to-all | conv(h, W_hh) + U a | conv(P h, W_hl) + b, where [a, b] = conv(l, W_:l) | stride 1, all paths |
 | high-to-all | a + U c | P b + d, where [a, b] = conv(h, W_:h), [c, d] = conv(l, W_:l) | 1x1, pool after |
+| lifted-high | conv([h, U l], W_ho) | conv(P [h, U l], W_lo) | 1x1, where few channels rise to many |
 | lifted | a | P b, where [a, b] = conv([h, U l], W) | 1x1, the plain layer |
 | half | conv([P h, l], W_ho) | conv(P [P h, l], W_lo) | stride 2 |
 | half-to-all | a | P b, where [a, b] = conv([P h, l], W) | stride 2, 1x1 |
 
-A 1x1 convolution commutes with pooling and with upsampling, borders of odd maps included, which is what the
-forms for 1x1 use: fewer convolutions, and more multiply-adds than `octnas.costs.flops` counts, which counts
-the concat and half forms.
+A 1x1 convolution commutes with pooling and with upsampling, borders of odd maps included, and P U l is l,
+which is what the forms for 1x1 use: fewer convolutions or less to move, and more multiply-adds than
+`octnas.costs.flops` counts, which are those of the concat and half forms.
 """
 
 from __future__ import annotations
@@ -45,7 +46,9 @@ __all__ = [
 
 OpKind = Literal["conv", "pool", "rise", "concat", "sum", "cut", "maxpool", "mean", "linear"]
 OP_KINDS: tuple[OpKind, ...] = get_args(OpKind)
-Form = Literal["plain", "concat", "low-to-all", "high-to-all", "lifted", "half", "half-to-all", "from-low"]
+Form = Literal[
+    "plain", "concat", "low-to-all", "high-to-all", "lifted-high", "lifted", "half", "half-to-all", "from-low"
+]
 Size = tuple[int, int]
 
 
@@ -103,16 +106,20 @@ def built_in_ms(op: Op) -> float:
     """A rule of thumb in ms where nothing was timed: one core of a processor with 512 bit vectors.
 
     Convolutions run in blocks of 16 channels at 130 multiply-adds a ns, a fifth slower on maps of 7 px or
-    less, and everything else moves its output at 30 bytes a ns (a cut of channels at a quarter of it, since
-    it leaves the blocked layout); each operation takes a microsecond besides.
-    Only comparisons between the plans of one layer are made with it.
+    less. Everything else moves its output at 30 bytes a ns; at a quarter of it where that leaves the blocked
+    layout, as a cut of channels does and, with channels that are no multiple of 16, concatenation and, far
+    worse, pooling. Each operation takes a microsecond or two besides. Only comparisons between the plans of
+    one layer are made with it.
     """
     if op.kind in ("conv", "linear"):
-        outputs = -(-op.outputs // 16) * 16
-        macs = op.macs // op.outputs * outputs
+        inputs = op.inputs if op.groups > 1 or op.inputs < 16 else -(-op.inputs // 16) * 16
+        macs = op.macs // (op.inputs * op.outputs) * inputs * -(-op.outputs // 16) * 16
         rate = 130e6 if min(op.height, op.width) > 7 else 105e6
         return 2e-3 + macs / rate
-    copied = op.kind == "cut" or (op.kind == "concat" and op.outputs % 16)
+    strays = op.outputs % 16 != 0
+    if op.kind == "pool" and strays:
+        return 1e-3 + op.elements / 250e3
+    copied = op.kind == "cut" or (op.kind == "concat" and strays)
     return 1e-3 + op.elements * (16 if copied else 4) / 30e6
 
 
@@ -271,6 +278,9 @@ def _plans(conv: Conv, low_in: int, low_out: int, size: Size, pools: bool) -> It
         lift = [_op("rise", low_in, low_in, size), *concat(high_in, low_in, size)]
         after = [*([cut(size)] if high_out else []), *pool(low_out, small)] if low_out else []
         yield "lifted", [*lift, to(c_in, c_out, size), *after]
+        if high_out and low_out:
+            low = [*pool(c_in, small), to(c_in, low_out, small)]
+            yield "lifted-high", [*lift, to(c_in, high_out, size), *low]
 
 
 def _op(

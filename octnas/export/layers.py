@@ -189,6 +189,19 @@ class _Lifted(nn.Module):
         return _ended((fine, None if coarse is None else pool(coarse)), add, self._relu)
 
 
+class _LiftedHigh(nn.Module):
+    """1x1 at stride 1: both outputs of the low map upsampled, which pooled is what it was."""
+
+    def __init__(self, folded: Folded) -> None:
+        super().__init__()
+        self.high = folded.conv(slice(None, folded.high_out), relu=folded.relu)
+        self.low = folded.conv(slice(folded.high_out, None), relu=folded.relu)
+
+    def forward(self, high: Tensor | None, low: Tensor | None, size: Size, add: Map) -> Map:
+        lifted = concat(high, upsample(_present(low), size))
+        return self.high(lifted, add[0]), self.low(pool(lifted), add[1])
+
+
 class _Half(nn.Module):
     """Stride 2: one convolution for each output that exists, of the concatenated half-size map."""
 
@@ -241,6 +254,7 @@ _FORMS: dict[Form, Callable[[Folded], nn.Module]] = {
     "low-to-all": _LowToAll,
     "high-to-all": _HighToAll,
     "lifted": _Lifted,
+    "lifted-high": _LiftedHigh,
     "half": _Half,
     "half-to-all": _HalfToAll,
     "from-low": _FromLow,
