@@ -122,13 +122,13 @@ def spaces() -> dict[str, SearchSpace]:
 def cheapest(space: SearchSpace, share: float) -> float:
     """The least budget, in 10^9 multiply-adds, that admits this share of all architectures."""
     graphs = [space.members(name).graph for name in space.backbones]
-    tables = [CountTable(graph, graph.max_macs - graph.min_macs) for graph in graphs]
+    tables = [CountTable(graph, graph.max_cost - graph.min_cost) for graph in graphs]
     wanted = share * sum(each.rounded_count(each.span) for each in tables)
-    low = min(graph.min_macs for graph in graphs)
-    high = max(graph.max_macs for graph in graphs)
+    low = min(graph.min_cost for graph in graphs)
+    high = max(graph.max_cost for graph in graphs)
     while low < high:
         middle = (low + high) // 2
-        admitted = sum(each.rounded_count(middle - each.graph.min_macs) for each in tables)
+        admitted = sum(each.rounded_count(middle - each.graph.min_cost) for each in tables)
         low, high = (low, middle) if admitted >= wanted else (middle + 1, high)
     return low / 1e9
 

@@ -165,7 +165,7 @@ class Synthetic:
 
     def _spread(self, members: Members) -> np.ndarray:
         """Alpha indices (300, S) of members spread evenly over all costs."""
-        feasible = self.space.feasible(members.graph.max_macs / 1e9)
+        feasible = self.space.feasible(members.graph.max_cost / 1e9)
         rng = np.random.default_rng(23)
         drawn = (members.choices(feasible.sample(rng, members.backbone)) for _ in range(300))
         return np.array([choices for choices in drawn if choices is not None])

@@ -6,34 +6,32 @@ Exit codes: 0 done, 2 bad input found before anything was trained, 1 failed afte
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from octnas import cli_latency
+from octnas.cli_arch import Alpha, Arch, Classes, Downsample, InputShape, Json, emit, find_arch, say
 from octnas.engine.samplers import DEFAULT_SAMPLER, Sampler
-from octnas.errors import ArchitectureError, Interrupted, OctnasError, RunError
+from octnas.errors import Interrupted, OctnasError, RunError
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from octnas.front import SearchResult
 
 __all__ = ["app", "main"]
 
 app = typer.Typer(
     name="octnas",
-    help="Finds where a convolutional network can drop an octave, under a compute budget.\n\n"
+    help="Finds where a convolutional network can drop an octave, under a budget of compute or time.\n\n"
     "GFLOPs are 10^9 multiply-adds, everywhere.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of a search, as `octnas list` shows it.")]
 Best = Annotated[bool, typer.Option("--best", help="The most accurate front member that is no yardstick.")]
 Trial = Annotated[str | None, typer.Option("--trial", metavar="ID", help="A trial of the search.")]
@@ -42,8 +40,20 @@ Trial = Annotated[str | None, typer.Option("--trial", metavar="ID", help="A tria
 @app.command(epilog="Example: octnas search --budget-gflops 2.0 --max-minutes 15")
 def search(
     budget_gflops: Annotated[
-        float, typer.Option(min=0.0, help="Compute limit: 10^9 multiply-adds of the target network.")
-    ],
+        float | None, typer.Option(min=0.0, help="Compute limit: 10^9 multiply-adds of the target network.")
+    ] = None,
+    budget_ms: Annotated[
+        float | None,
+        typer.Option(min=0.0, help="Latency limit: ms of the target network, predicted for this device."),
+    ] = None,
+    objective: Annotated[
+        Literal["gflops", "latency"] | None,
+        typer.Option(help="What accuracy is weighed against. Default: gflops where that is limited."),
+    ] = None,
+    profile: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="What `octnas profile` measured. Default: made where needed."),
+    ] = None,
     space: Annotated[str, typer.Option(help="A space of the catalog, or a YAML file.")] = "imagenet-2d",
     backbone: Annotated[
         list[str] | None, typer.Option(help="Search these backbones of the space only (may be repeated).")
@@ -88,13 +98,16 @@ def search(
     ] = True,
     as_json: Json = False,
 ) -> None:
-    """Search backbones and alphas per stage and layer under a compute budget."""
+    """Search backbones and alphas per stage and layer under a budget of GFLOPs, of ms, or of both."""
     from octnas import engine
 
     if dry_run:
         report = engine.dry_run(
             space,
             budget_gflops=budget_gflops,
+            budget_ms=budget_ms,
+            objective=objective,
+            profile=profile,
             backbones=backbone,
             data=data,
             trials=trials,
@@ -102,9 +115,9 @@ def search(
             cpus_per_trial=cpus_per_trial,
             gpus_per_trial=gpus_per_trial,
             estimate=estimate,
-            note=_say,
+            note=say,
         )
-        _emit(report, as_json, lambda: engine.dry_run_table(report))
+        emit(report, as_json, lambda: engine.dry_run_table(report))
         if not report["reachable"]:
             raise engine.unreachable(report)
         return
@@ -112,6 +125,9 @@ def search(
         result = engine.search(
             space,
             budget_gflops=budget_gflops,
+            budget_ms=budget_ms,
+            objective=objective,
+            profile=profile,
             backbones=backbone,
             data=data,
             trials=trials,
@@ -145,7 +161,7 @@ def list_searches(as_json: Json = False) -> None:
     from octnas.record import list_runs
 
     runs = [summary.to_dict() for summary in list_runs()]
-    _emit({"searches": runs}, as_json, lambda: runs_table(runs))
+    emit({"searches": runs}, as_json, lambda: runs_table(runs))
 
 
 @app.command(epilog="Example: octnas delete NAME")
@@ -154,7 +170,7 @@ def delete(name: Name, as_json: Json = False) -> None:
     from octnas.record import RunFolder
 
     path = RunFolder.delete(name)
-    _emit({"deleted": name}, as_json, lambda: f"deleted {path}")
+    emit({"deleted": name}, as_json, lambda: f"deleted {path}")
 
 
 @app.command(epilog="Example: octnas front NAME --html front.html")
@@ -182,15 +198,11 @@ def front(
 
 @app.command(epilog="Example: octnas cost resnet50 --alpha 0.5 --verify")
 def cost(
-    arch: Annotated[str, typer.Argument(metavar="ARCH", help="A backbone, a JSON file, or NAME:ID.")],
-    alpha: Annotated[str | None, typer.Option(help="One alpha for the whole backbone, 0 to 1.")] = None,
-    downsample: Annotated[
-        Literal["strided", "pooled"] | None, typer.Option(help="What plain layers with stride 2 do.")
-    ] = None,
-    input_: Annotated[
-        str | None, typer.Option("--input", metavar="CxHxW", help="Input shape, for instance 3x224x224.")
-    ] = None,
-    classes: Annotated[int | None, typer.Option(min=1, help="Number of classes. Default 1000.")] = None,
+    arch: Arch,
+    alpha: Alpha = None,
+    downsample: Downsample = None,
+    input_: InputShape = None,
+    classes: Classes = None,
     verify: Annotated[
         bool, typer.Option("--verify", help="Also count the built network with thop and PyTorch.")
     ] = False,
@@ -199,21 +211,17 @@ def cost(
 ) -> None:
     """Compute of an architecture: GFLOPs (10^9 multiply-adds), parameters, activation memory."""
     from octnas.costs.report import cost_report, cost_table
-    from octnas.lookup import find_architecture
 
-    shape = None if input_ is None else _shape(input_)
-    found = find_architecture(
-        arch, alpha=alpha, downsample=downsample, input_size=None if shape is None else min(shape[1:])
+    architecture, shape, num_classes = find_arch(
+        arch, alpha=alpha, downsample=downsample, input_=input_, classes=classes
     )
-    shape = shape or found.input_shape
     report = cost_report(
-        found.architecture,
-        input_shape=shape,
-        num_classes=classes or found.num_classes,
-        by_layer=by_layer,
-        verify=verify,
+        architecture, input_shape=shape, num_classes=num_classes, by_layer=by_layer, verify=verify
     )
-    _emit(report, as_json, lambda: cost_table(report))
+    emit(report, as_json, lambda: cost_table(report))
+
+
+cli_latency.register(app)
 
 
 @app.command(epilog="Example: octnas spaces")
@@ -222,7 +230,7 @@ def spaces(as_json: Json = False) -> None:
     from octnas.space.report import catalog_report, catalog_table
 
     report = catalog_report()
-    _emit({"spaces": report}, as_json, lambda: catalog_table(report))
+    emit({"spaces": report}, as_json, lambda: catalog_table(report))
 
 
 @app.command(epilog="Example: octnas train NAME --best --scale full")
@@ -254,7 +262,7 @@ def train(
         seed=seed,
         tracking_uri=tracking_uri,
     )
-    _emit(report, as_json, lambda: engine.training_text(report))
+    emit(report, as_json, lambda: engine.training_text(report))
 
 
 @app.command(epilog="Example: octnas export NAME --best --to my-model")
@@ -270,7 +278,7 @@ def export(
     from octnas import engine
 
     report = engine.export(name, _choice(best, trial), to=to, tracking_uri=tracking_uri)
-    _emit(report, as_json, lambda: engine.export_text(report))
+    emit(report, as_json, lambda: engine.export_text(report))
 
 
 @app.callback(invoke_without_command=True)
@@ -289,10 +297,10 @@ def main() -> None:
     try:
         code = app(standalone_mode=False)
     except OctnasError as error:
-        _say(str(error))
+        say(str(error))
         code = error.exit_code
     except typer.TyperException as error:
-        _say(_usage_text(error))
+        say(_usage_text(error))
         code = error.exit_code
     except typer.Abort:
         code = 1
@@ -305,7 +313,7 @@ def _resumable() -> Iterator[None]:
     try:
         yield
     except Interrupted as interrupt:
-        _say(f"interrupted; everything measured is kept. Go on with: octnas resume {interrupt.name}")
+        say(f"interrupted; everything measured is kept. Go on with: octnas resume {interrupt.name}")
         raise typer.Exit(130) from None
 
 
@@ -330,31 +338,7 @@ def _choice(best: bool, trial: str | None) -> str | None:
     return trial
 
 
-def _shape(text: str) -> tuple[int, int, int]:
-    parts = text.lower().split("x")
-    if len(parts) != 3 or not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise ArchitectureError(
-            f"`--input` must be CxHxW in whole numbers, for instance 3x224x224, but got {text!r}"
-        )
-    return int(parts[0]), int(parts[1]), int(parts[2])
-
-
 def _print_result(result: SearchResult, as_json: bool) -> None:
     from octnas.front.text import result_text
 
-    _emit(result.to_dict(), as_json, lambda: result_text(result))
-
-
-def _emit(document: dict[str, Any], as_json: bool, render: Callable[[], RenderableType]) -> None:
-    """Print the document as JSON, or what `render` makes of it."""
-    if as_json:
-        sys.stdout.write(json.dumps(document, allow_nan=False) + "\n")
-        return
-    from rich.console import Console
-
-    rendered = render()
-    Console(soft_wrap=isinstance(rendered, str)).print(rendered, markup=False, highlight=False)
-
-
-def _say(message: str) -> None:
-    sys.stderr.write(f"octnas: {' '.join(message.split())}\n")
+    emit(result.to_dict(), as_json, lambda: result_text(result))

@@ -18,9 +18,11 @@ __all__ = [
     "ExportTargetError",
     "Interrupted",
     "OctnasError",
+    "ProfileError",
     "RunError",
     "SearchFailedError",
     "SpaceError",
+    "TimingError",
     "TrackingError",
     "TrainingDivergedError",
     "UnknownNameError",
@@ -59,6 +61,10 @@ class ExportTargetError(ExportError):
     exit_code = 2
 
 
+class ProfileError(OctnasError, ValueError):
+    """A profile of a device that is damaged, or of another device than the one at hand."""
+
+
 class RunError(OctnasError, RuntimeError):
     """A search under a name that is taken, unknown, in use, or on a folder that cannot be written."""
 
@@ -71,6 +77,10 @@ class SearchFailedError(OctnasError, RuntimeError):
 
 class SpaceError(OctnasError, ValueError):
     """A search space that does not follow its schema."""
+
+
+class TimingError(OctnasError, RuntimeError):
+    """A measurement that this machine cannot make: no such device, too many threads, no batch."""
 
 
 class TrackingError(OctnasError, RuntimeError):

@@ -23,24 +23,27 @@ which is what the forms for 1x1 use: fewer convolutions or less to move, and mor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 from octnas.architecture import Architecture
-from octnas.backbones import Add, Conv, Head, LayerTable, MaxPool
+from octnas.backbones import Add, Conv, Head, LayerTable, MaxPool, Node
 
 __all__ = [
+    "OP_KINDS",
     "Form",
     "LayerPlan",
     "Op",
     "OpKind",
     "Times",
     "built_in_ms",
+    "conv_pools",
     "layer_ops",
     "layer_plans",
     "network_ops",
     "network_plans",
+    "node_ops",
     "sum_ops",
 ]
 
@@ -180,7 +183,7 @@ def network_plans(
             lows[conv.reads],
             lows[conv.name],
             sizes[conv.name],
-            pools=arch.downsample == "pooled" and conv.stride == 2 and conv.slot is not None,
+            pools=arch.downsample == "pooled" and conv_pools(conv),
             times=times,
         )
         for conv in table.convs
@@ -197,22 +200,49 @@ def network_ops(
     """Every operation of the deployed network at batch 1, in the order of execution."""
     table = arch.table(in_channels=input_shape[0], num_classes=num_classes)
     sizes, lows = table.sizes(*input_shape[1:]), _lows(table, arch)
-    plans = network_plans(arch, input_shape, times=times)
+    pools = arch.downsample == "pooled"
     ops: list[Op] = []
     for node in table.nodes:
-        match node:
-            case Conv():
-                ops += plans[node.name].ops
-            case MaxPool():
-                channels = _channels(table, node.reads)
-                ops.append(_op("maxpool", channels, channels, sizes[node.name]))
-            case Add():
-                body, shortcut = node.reads
-                channels = _channels(table, body)
-                ops += sum_ops(channels, lows[body], lows[shortcut], sizes[node.name])
-            case Head():
-                ops += _head_ops(node, lows[node.reads], sizes[node.reads])
+        reads = node.reads[1] if isinstance(node, Add) else node.reads
+        writes = node.reads[0] if isinstance(node, Add) else node.name
+        ops += node_ops(table, node, lows[reads], lows[writes], sizes, pools=pools, times=times)
     return tuple(ops)
+
+
+def node_ops(
+    table: LayerTable,
+    node: Node,
+    low_in: int,
+    low_out: int,
+    sizes: Mapping[str, Size],
+    *,
+    pools: bool,
+    times: Times | None = None,
+) -> tuple[Op, ...]:
+    """The operations of one node of a layer table.
+
+    Args:
+        low_in: low channels of what it reads; of the shortcut, for a residual sum.
+        low_out: low channels of a convolution's output, or of a residual sum's body; else unused.
+        sizes: nominal (H, W) in px of every node's output map.
+        pools: whether the architecture pools where it has stride 2 and no low channels.
+    """
+    match node:
+        case Conv():
+            pools = pools and conv_pools(node)
+            return layer_ops(node, low_in, low_out, sizes[node.name], pools=pools, times=times).ops
+        case MaxPool():
+            channels = _channels(table, node.reads)
+            return (_op("maxpool", channels, channels, sizes[node.name]),)
+        case Add():
+            return sum_ops(_channels(table, node.reads[0]), low_out, low_in, sizes[node.name])
+        case Head():
+            return tuple(_head_ops(node, low_in, sizes[node.reads]))
+
+
+def conv_pools(conv: Conv) -> bool:
+    """Whether a convolution without low channels pools first in an architecture that pools; no stem does."""
+    return conv.stride == 2 and conv.slot is not None
 
 
 def _plans(conv: Conv, low_in: int, low_out: int, size: Size, pools: bool) -> Iterator[tuple[Form, list[Op]]]:

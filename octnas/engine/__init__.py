@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from octnas.engine.events import SearchEvent
     from octnas.engine.export_run import export, export_text
     from octnas.engine.session import resume, search
-    from octnas.engine.sizing import dry_run, dry_run_table, unreachable
+    from octnas.engine.sizing import dry_run, unreachable
+    from octnas.engine.sizing_table import dry_run_table
     from octnas.engine.winner import train, training_text
 
 __all__ = [
@@ -36,7 +37,7 @@ _HOMES = {
     "SearchEvent": "octnas.engine.events",
     "TrialJob": "octnas.engine.evaluate",
     "dry_run": "octnas.engine.sizing",
-    "dry_run_table": "octnas.engine.sizing",
+    "dry_run_table": "octnas.engine.sizing_table",
     "export": "octnas.engine.export_run",
     "export_text": "octnas.engine.export_run",
     "progress": "octnas.engine.display",

@@ -1,15 +1,17 @@
 """From a model of the score to the next architecture: a Thompson draw and what it says would gain most.
 
-One function is drawn from the model, jointly for all backbones, and its exact front of score against cost is
-found by dynamic programming (`octnas.space.Optimum`). Of its members the one is taken that adds most
-hypervolume to what was started already, both valued by the drawn function (Thompson sampling with the
-hypervolume improvement as its reward, Bradford et al. 2018). The reference point is the budget, and the
-lowest drawn score of what was started.
+One function is drawn from the model, jointly for all backbones, and its exact front of score against the
+objective's cost is found by dynamic programming (`octnas.space.Optimum`); where a budget of the other cost
+leaves anything out, what `octnas.space.limited` finds takes its place. Of its members the one is taken that
+adds most hypervolume to what was started already, both valued by the drawn function (Thompson sampling with
+the hypervolume improvement as its reward, Bradford et al. 2018). The reference point is the largest cost that
+counts, and the lowest drawn score of what was started.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +27,7 @@ __all__ = ["Arm", "Started", "arms_of", "gains", "most_gained"]
 Arm = tuple[str, int]
 """A backbone and the number of its way of downsampling."""
 Started = tuple[str, tuple[int, ...], int]
-"""An architecture: the name of its arm, its alpha indices and its multiply-adds."""
+"""An architecture: the name of its arm, its alpha indices and the objective's cost: multiply-adds or ns."""
 
 TEMPERATURES = (0.25, 0.5, 1.0, 2.0)
 """How far the draws stray from the model's mean, 1 for the posterior's own spread, one after the other until
@@ -42,8 +44,8 @@ def arms_of(feasible: Feasible) -> dict[str, Arm]:
     arms: dict[str, Arm] = {}
     for name in feasible.backbones:
         ways = feasible.space.members(name).downsample
-        for number, way in enumerate(ways):
-            arms[name if len(ways) == 1 else f"{name}, {way}"] = (name, number)
+        for number in feasible.ways(name):
+            arms[name if len(ways) == 1 else f"{name}, {ways[number]}"] = (name, number)
     return arms
 
 
@@ -75,37 +77,55 @@ def most_gained(
 def _best_of(
     feasible: Feasible, arms: Mapping[str, Arm], drawn: Drawn, started: Sequence[Started], unknown: Unknown
 ) -> Architecture | None:
-    optima: dict[str, Optimum] = {}
-    entries: list[tuple[str, int]] = []
-    costs: list[float] = []
-    scores: list[float] = []
-    for arm, (backbone, _) in arms.items():
-        intercept, edges = drawn[arm]
-        graph = feasible.space.members(backbone).graph
-        optima[arm] = optimum = Optimum(
-            graph, min(feasible.budget_macs, graph.max_macs) - graph.min_macs, edges
-        )
-        for cell in optimum.steps():
-            entries.append((arm, cell))
-            costs.append(graph.min_macs + cell * optimum.delta)
-            scores.append(intercept + float(optimum.values[cell]))
-    known_costs = np.array([macs for _, _, macs in started], dtype=np.float64)
+    fronts = {arm: _front(feasible, where, *drawn[arm]) for arm, where in arms.items()}
+    entries = [(arm, i) for arm, front in fronts.items() for i in range(len(front.costs))]
+    known_costs = np.array([cost for _, _, cost in started], dtype=np.float64)
     known_scores = np.array([drawn.value(arm, choices) for arm, choices, _ in started])
     gained = gains(
-        np.array(costs, dtype=np.float64),
-        np.array(scores),
+        np.concatenate([front.costs for front in fronts.values()]),
+        np.concatenate([front.scores for front in fronts.values()]),
         known_costs,
         known_scores,
-        reference=(float(feasible.budget_macs), float(known_scores.min())),
+        reference=(float(feasible.reference_units), float(known_scores.min())),
     )
     for index in np.argsort(-gained, kind="stable")[:BEST]:
-        arm, cell = entries[index]
+        arm, i = entries[index]
         backbone, way = arms[arm]
         members = feasible.space.members(backbone)
-        architecture = members.architecture(optima[arm].path(cell), members.downsample[way])
+        architecture = members.architecture(fronts[arm].path(i), members.downsample[way])
         if unknown.has(architecture):
             return architecture
     return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Front:
+    """What may be proposed of one arm."""
+
+    costs: Float64
+    """The objective's, (M,)."""
+    scores: Float64
+    """By the drawn function, (M,)."""
+    path: Callable[[int], tuple[int, ...]]
+    """The alpha indices of one of them."""
+
+
+def _front(feasible: Feasible, where: Arm, intercept: float, edges: list[Float64]) -> _Front:
+    axis, side = feasible.bounds(*where)
+    if side is None and axis.cost == "gflops":
+        optimum = Optimum(axis.graph, axis.span, edges)
+        cells = optimum.steps()
+        return _Front(
+            costs=np.array([axis.graph.min_cost + cell * optimum.delta for cell in cells], dtype=np.float64),
+            scores=intercept + optimum.values[cells],
+            path=lambda i: optimum.path(cells[i]),
+        )
+    found = feasible.front(*where, edges)
+    return _Front(
+        costs=found.costs.astype(np.float64),
+        scores=intercept + found.scores,
+        path=lambda i: tuple(found.choices[i].tolist()),
+    )
 
 
 def gains(

@@ -22,10 +22,10 @@ from octnas.engine.failures import same_failure
 from octnas.engine.jobs import confirming_job, new_record, trial_job
 from octnas.engine.limits import TIME_LIMIT, Clock, TimeLimit
 from octnas.engine.plan import Plan, Proposals
-from octnas.engine.rungs import Rungs, score_of
+from octnas.engine.rungs import Rungs
 from octnas.front import best, pareto_front
 from octnas.record import EpochScore, RunFolder, TrialRecord, TrialState
-from octnas.space import SearchSpace
+from octnas.space import Feasible
 
 __all__ = ["Campaign"]
 
@@ -35,7 +35,7 @@ class Campaign:
 
     Args:
         run: its folder, the journal's lock held.
-        space: the space that is searched.
+        feasible: the members of the space that is searched within its budgets.
         proposer: proposes candidates; it knows the records of `run` already.
         rungs: early stopping; it knows them too.
         workers: trials that run at once, for the estimate of the time left.
@@ -50,7 +50,7 @@ class Campaign:
         self,
         run: RunFolder,
         *,
-        space: SearchSpace,
+        feasible: Feasible,
         proposer: Proposals,
         rungs: Rungs,
         workers: int = 1,
@@ -67,17 +67,17 @@ class Campaign:
         """Why the search cannot go on; the backend stops when it sees one."""
         self.interrupted = False
         """Whether `interrupt` was called: the backend stops at the next safe moment."""
-        self._space = space
-        self._budget = header.budget_gflops
+        self._feasible = feasible
+        self._space = feasible.space
         self._proposer = proposer
         self._rungs = rungs
-        self._confirming = Confirming(budget=header.budget_gflops, seeds=confirm)
+        self._confirming = Confirming(limit=feasible.limit, objective=feasible.objective, seeds=confirm)
         self._limit = limit
         self._listeners = tuple(listeners)
         self._clock = clock
         self._busy = Busy(clock, workers)
         self._start = clock() if start is None else start
-        self._epochs = scores_of(space.proxy)
+        self._epochs = scores_of(self._space.proxy)
         self._records = {record.id: record for record in run.records()}
         states = {record.id: record.state for record in self._records.values()}
         self._unfinished = [each for each, state in states.items() if state is TrialState.RUNNING]
@@ -300,14 +300,14 @@ class Campaign:
         if found is None:
             return None
         trial_id = str(len(self._records) + 1)
-        record = new_record(self.run, self._space, found[0], trial_id=trial_id, yardstick=found[1])
+        record = new_record(self.run, self._feasible, found[0], trial_id=trial_id, yardstick=found[1])
         self._write(record)
         return record
 
     def _goes_on(self, record: TrialRecord, score: EpochScore) -> bool:
         if score.epoch not in self._rungs.levels or not record.within_budget:
             return True
-        point = (score_of(score.accuracy, score.loss, self._rungs.rank_by), record.gflops)
+        point = self._rungs.point(record, score)
         if record.yardstick is not None:
             self._rungs.enter(record.id, score.epoch, point)
             return True
@@ -365,6 +365,7 @@ class Campaign:
             return
         records = self.records
         finished = sum(record.state.final for record in records)
+        axis = self._feasible.limit, self._feasible.objective
         event = SearchEvent(
             kind=kind,
             name=self.run.name,
@@ -372,8 +373,8 @@ class Campaign:
             finished=finished,
             running=tuple(self._training),
             confirming=self._confirming.running,
-            front=len(pareto_front(records, self._budget)),
-            best=best(records, self._budget),
+            front=len(pareto_front(records, *axis)),
+            best=best(records, *axis),
             epochs=self._epochs,
             seconds=self._clock() - self._start,
             seconds_left=seconds_left(

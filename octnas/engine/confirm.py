@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from octnas.front import choose_to_confirm
-from octnas.record import TrialRecord, TrialState
+from octnas.record import Objective, TrialRecord, TrialState
 
 __all__ = ["DEFAULT_CONFIRM", "MAX_CONFIRM", "Confirmation", "Confirming", "confirming_seeds"]
 
@@ -46,12 +46,14 @@ class Confirming:
     """What is left to confirm, and what is under way.
 
     Args:
-        budget: GFLOPs, of the search.
+        limit: the most that a trial costs by the objective: GFLOPs or ms.
+        objective: of the search.
         seeds: with which the chosen trials are trained again; none: nothing is confirmed.
     """
 
-    def __init__(self, *, budget: float, seeds: Sequence[int]) -> None:
-        self._budget = budget
+    def __init__(self, *, limit: float, seeds: Sequence[int], objective: Objective = "gflops") -> None:
+        self._limit = limit
+        self._objective: Objective = objective
         self._seeds = tuple(seeds)
         self._running: dict[str, Confirmation] = {}
         self._failed: set[str] = set()
@@ -71,7 +73,7 @@ class Confirming:
         """What may be started, once all trials are final: seed by seed, so that an early end leaves pairs."""
         if not self._seeds or not all(record.state.final for record in records):
             return []
-        chosen = set(choose_to_confirm(records, self._budget))
+        chosen = set(choose_to_confirm(records, self._limit, self._objective))
         every = [
             Confirmation(trial_id=record.id, seed=seed)
             for seed in self._seeds

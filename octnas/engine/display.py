@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
 from octnas.engine.events import Listener, SearchEvent
+from octnas.front.axis import cost_words
 from octnas.record import TrialRecord
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def progress_text(event: SearchEvent) -> str:
         parts.append(f"about {_duration(event.seconds_left)} left")
     if event.best is not None:
         best = event.best
-        parts.append(f"best {_percent(best)} at {best.gflops:.3f} GFLOPs (trial {best.id})")
+        parts.append(f"best {_percent(best)} at {cost_words(best)} (trial {best.id})")
     if event.front:
         parts.append(f"front {event.front}")
     if event.running:
@@ -67,7 +68,7 @@ def trial_text(record: TrialRecord) -> str:
     reason = f" ({record.reason})" if record.reason else ""
     accuracy = f", accuracy {_percent(record)}" if record.accuracy is not None else ""
     return (
-        f"trial {record.id}{label} {record.architecture.backbone} {record.gflops:.3f} GFLOPs: "
+        f"trial {record.id}{label} {record.architecture.backbone} {cost_words(record)}: "
         f"{record.state}{reason}{accuracy}, {_duration(record.seconds)}"
     )
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from octnas.record import TrialRecord
 
-__all__ = ["Kind", "Listener", "SearchEvent", "seconds_left"]
+__all__ = ["Kind", "Listener", "SearchEvent", "note_early", "seconds_left"]
 
 Kind = Literal["begin", "note", "started", "score", "finished", "confirmed", "end"]
 
@@ -43,6 +43,28 @@ class SearchEvent:
 
 
 Listener = Callable[[SearchEvent], None]
+
+
+def note_early(listener: Listener | None, name: str, planned: int, text: str) -> None:
+    """Tells a listener what is done before the search `name` begins."""
+    if listener is None:
+        return
+    listener(
+        SearchEvent(
+            kind="note",
+            name=name,
+            planned=planned,
+            finished=0,
+            running=(),
+            confirming=(),
+            front=0,
+            best=None,
+            epochs=0,
+            seconds=0.0,
+            seconds_left=None,
+            text=text,
+        )
+    )
 
 
 def seconds_left(

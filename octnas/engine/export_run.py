@@ -15,12 +15,15 @@ from torch import Tensor
 from octnas.architecture import Architecture
 from octnas.costs import cost
 from octnas.data import ImageSet, load_images
+from octnas.engine.budgets import kept_profile
+from octnas.engine.export_latency import latency_metrics, latency_tags, timings
 from octnas.errors import ExportError, RunError, afterwards
 from octnas.export import ExportReport, Provenance, check_target, export_model
 from octnas.front import SearchResult
 from octnas.nn import build
 from octnas.record import RunFolder, TrialRecord, TrialState
 from octnas.space import SearchSpace, parse_space
+from octnas.timing.report import latency_text
 from octnas.train import load_weights
 
 if TYPE_CHECKING:
@@ -133,6 +136,9 @@ def export_run(
         except RuntimeError as error:
             reason = " ".join(str(error).split())[:200]
             raise ExportError(f"the weights in {weights.path} must fit the network: {reason}") from error
+    profile = kept_profile(run)
+    times = None if profile is None else profile.op_ms
+    is_target = weights.architecture == record.architecture
     report = export_model(
         network,
         to=to,
@@ -140,6 +146,11 @@ def export_run(
         classes=images.classes,
         data=images,
         provenance=_provenance(run, record, space, weights),
+        timed=lambda onnx: timings(
+            onnx, weights.architecture, images, record.architecture, space.target, times
+        ),
+        # The profile knows the target's layers, and predicted latency by the forms that it chose.
+        times=times if is_target else None,
     )
     if tracker is not None:
         with afterwards(f"; the files are in {to} all the same"):
@@ -160,6 +171,10 @@ def export_text(report: Mapping[str, Any]) -> str:
         f"largest difference of a logit after reload: {report['max_abs_difference']:.2g}; this network: "
         f"{report['gflops']:.4g} GFLOPs (10^9 multiply-adds)"
     )
+    if report["latency"] is not None:
+        lines.append(latency_text(report["latency"], "this network"))
+    if report["target_latency"] is not None:
+        lines.append(latency_text(report["target_latency"], "the target network"))
     return "\n".join(lines)
 
 
@@ -252,6 +267,7 @@ def _provenance(run: RunFolder, record: TrialRecord, space: SearchSpace, weights
         target_gflops=total.gflops,
         target_params=total.params,
         budget_gflops=run.header.budget_gflops,
+        budget_ms=run.header.budget_ms,
     )
 
 
@@ -264,6 +280,7 @@ def _log(
         "accuracy_after_reload": report.accuracy_after_reload,
         "max_abs_difference": report.max_abs_difference,
         "network_gflops": report.gflops,
+        **latency_metrics(report),
     }
     run_id = tracker.log_export(
         run.header,
@@ -271,6 +288,7 @@ def _log(
         training=report.training,
         metrics={name: value for name, value in metrics.items() if value is not None},
         files=[report.files["card"]],
+        tags=latency_tags(report),
     )
     tracker.register(
         f"octnas-{run.name}",
@@ -283,5 +301,6 @@ def _log(
             "octnas.trial_id": record.id,
             "octnas.digest": record.architecture.digest,
             "octnas.training": report.training,
+            **latency_tags(report),
         },
     )

@@ -7,17 +7,16 @@ from octnas.costs import cost
 from octnas.engine.confirm import Confirmation
 from octnas.engine.evaluate import TrialJob, scores_of
 from octnas.record import RunFolder, TrialRecord, TrialState
-from octnas.space import SearchSpace
-from octnas.space.feasible import budget_macs
+from octnas.space import Feasible, SearchSpace
 
 __all__ = ["confirming_job", "new_record", "trial_job"]
 
 
 def new_record(
-    run: RunFolder, space: SearchSpace, architecture: Architecture, *, trial_id: str, yardstick: str | None
+    run: RunFolder, feasible: Feasible, architecture: Architecture, *, trial_id: str, yardstick: str | None
 ) -> TrialRecord:
     """The row of a trial that begins."""
-    target = space.target
+    target = feasible.space.target
     shape = (target.channels, target.input_size, target.input_size)
     counted = cost(architecture, input_shape=shape, num_classes=target.classes)
     return TrialRecord(
@@ -26,8 +25,9 @@ def new_record(
         state=TrialState.RUNNING,
         gflops=counted.gflops,
         params=counted.params,
+        latency_ms=feasible.latency_ms(architecture),
         yardstick=yardstick,
-        within_budget=space.macs(architecture) <= budget_macs(run.header.budget_gflops),
+        within_budget=feasible.within(architecture),
         seed=run.header.seed,
     )
 

@@ -120,7 +120,7 @@ class Proposer:
         feasible: the members of the space within the budget.
         sampler: a key of `SAMPLERS`.
         seed: makes proposals repeatable, given the same order of asking and telling.
-        rank_by: "accuracy" or "loss": the first objective; the second is GFLOPs.
+        rank_by: "accuracy" or "loss": the first objective; the second is the cost of `feasible.objective`.
         reserved: architectures that are trained anyway (yardsticks) and must not be proposed.
         history: what is known from before a death: each trial as it stood after each line of the journal, in
             the order of the lines. The first record of a trial is its start; one that is paused or final is
@@ -212,7 +212,7 @@ class Proposer:
             return
         del self._asked[record.architecture.digest]
         if record.state is TrialState.COMPLETE:
-            point = self._score(record), record.gflops
+            point = self._score(record), record.cost(self._feasible.objective)
             self._end(asked, record, OptunaState.COMPLETE, values=point, again=asked.pauses > 0)
             self._promise.tell(record.architecture.backbone, point)
         elif not asked.pauses:

@@ -226,7 +226,8 @@ class ThompsonSampler(FeasibleSampler):
         self._arms = {arm: each for arm, each in arms_of(feasible).items() if each[0] in self.backbones}
         members = {arm: feasible.space.members(name) for arm, (name, _) in self._arms.items()}
         self._names = {each: arm for arm, each in self._arms.items()}
-        self._surrogate = Surrogate(members, epochs=self._epochs)
+        graphs = {arm: feasible.graph(*each) for arm, each in self._arms.items()}
+        self._surrogate = Surrogate(members, epochs=self._epochs, graphs=graphs)
         self._seen: dict[int, Started] = {}
 
     def propose(self, study: Study, trial: FrozenTrial) -> Architecture:
@@ -270,8 +271,10 @@ class ThompsonSampler(FeasibleSampler):
         members = self.feasible.space.members(backbone)
         choices, way = members.decode(values)
         architecture = members.architecture(choices, way)
-        arm = self._names[backbone, members.downsample.index(way)]
-        self._seen[trial.number] = arm, choices, self.feasible.space.macs(architecture)
+        arm = self._names.get((backbone, members.downsample.index(way)))
+        if arm is None:  # nothing that downsamples so is within the budgets
+            return False
+        self._seen[trial.number] = arm, choices, self.feasible.units(architecture)
         self.unknown.take(architecture)
         self.backbone_of[trial.number] = backbone
         return True

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -60,42 +59,17 @@ class Unknown:
             architecture = self._feasible.sample(rng, backbone)
             if self.has(architecture):
                 return architecture
-        return next(each for each in self._walk(backbone, rng) if self.has(each))
+        return next(each for each in self._feasible.walk(backbone, rng) if self.has(each))
 
     def _more_than(self, backbone: str, number: int) -> bool:
         """Whether a backbone has more than `number` members. Counts twice as far each time it must count, so
         that a search pays for a walk a few times only."""
         if self._counted[backbone] <= number and backbone not in self._whole:
             limit = 2 * number + FIRST_COUNT
-            paths = sum(1 for _ in islice(self._choices(backbone), limit))
-            if paths < limit:
+            self._counted[backbone] = self._feasible.up_to(limit, backbone)
+            if self._counted[backbone] < limit:
                 self._whole.add(backbone)
-            self._counted[backbone] = paths * len(self._feasible.space.members(backbone).downsample)
         return self._counted[backbone] > number
-
-    def _walk(self, backbone: str, rng: np.random.Generator) -> Iterator[Architecture]:
-        members = self._feasible.space.members(backbone)
-        for choices in self._choices(backbone, rng):
-            for way in rng.permutation(len(members.downsample)):
-                yield members.architecture(choices, members.downsample[way])
-
-    def _choices(self, backbone: str, rng: np.random.Generator | None = None) -> Iterator[tuple[int, ...]]:
-        """Every path of the backbone's graph within the budget, once; depth first."""
-        graph = self._feasible.space.members(backbone).graph
-        pending: list[tuple[int, int, tuple[int, ...]]] = [
-            (0, self._feasible.budget_macs - graph.min_macs, ())
-        ]
-        while pending:
-            state, left, choices = pending.pop()
-            i = len(choices)
-            if i == len(graph.steps):
-                yield choices
-                continue
-            step, costs, edges = graph.steps[i], graph.reduced[i], graph.edges[i][state]
-            for edge in edges if rng is None else rng.permutation(edges):
-                if costs[edge] <= left:
-                    choice = int(step.choice[edge])
-                    pending.append((int(step.target[edge]), left - int(costs[edge]), (*choices, choice)))
 
 
 class Promise:

@@ -17,7 +17,7 @@ import bisect
 import math
 from collections.abc import Collection, Iterable, Sequence
 
-from octnas.record import TrialRecord, TrialState
+from octnas.record import EpochScore, Objective, TrialRecord, TrialState
 
 __all__ = ["Point", "Rungs", "best_first", "crowding", "pareto_ranks", "rung_levels", "score_of"]
 
@@ -86,12 +86,16 @@ class Rungs:
         levels: the rungs, in epochs, ascending; empty: nobody is paused.
         eta: one trial in `eta` goes on.
         rank_by: "accuracy" or "loss".
+        objective: the cost in a point.
     """
 
-    def __init__(self, levels: Sequence[int], *, eta: int, rank_by: str = "accuracy") -> None:
+    def __init__(
+        self, levels: Sequence[int], *, eta: int, rank_by: str = "accuracy", objective: Objective = "gflops"
+    ) -> None:
         self.levels = tuple(levels)
         self.eta = eta
         self.rank_by = rank_by
+        self._objective: Objective = objective
         self._reached: dict[int, dict[str, Point]] = {level: {} for level in self.levels}
         self._passed: dict[int, set[str]] = {level: set() for level in self.levels}
         self._yardsticks: set[str] = set()
@@ -136,12 +140,15 @@ class Rungs:
                 if score.epoch not in self._reached:
                     continue
                 if record.id not in self._reached[score.epoch]:
-                    point = (score_of(score.accuracy, score.loss, self.rank_by), record.gflops)
-                    self._reached[score.epoch][record.id] = point
+                    self._reached[score.epoch][record.id] = self.point(record, score)
                 if record.yardstick is not None:
                     self._yardsticks.add(record.id)
                 elif record.epochs > score.epoch or record.state is TrialState.RUNNING:
                     self._passed[score.epoch].add(record.id)
+
+    def point(self, record: TrialRecord, score: EpochScore) -> Point:
+        """What a trial is ranked by with a score, its cost the objective's."""
+        return score_of(score.accuracy, score.loss, self.rank_by), record.cost(self._objective)
 
     def scores(self, level: int) -> dict[str, Point]:
         """Who reached a rung, with what; in order of arrival."""

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from octnas.engine.budgets import admitted_budgets, keep_profile, kept_profile, latency_options
 from octnas.engine.campaign import Campaign
 from octnas.engine.checks import (
     admitted_space,
@@ -20,7 +21,7 @@ from octnas.engine.checks import (
 )
 from octnas.engine.confirm import DEFAULT_CONFIRM, confirming_seeds
 from octnas.engine.evaluate import Evaluate, evaluate, name_of, named, scores_of
-from octnas.engine.events import Listener, SearchEvent
+from octnas.engine.events import Listener, SearchEvent, note_early
 from octnas.engine.failures import refuse_if_all_failed
 from octnas.engine.limits import TimeLimit
 from octnas.engine.rungs import Rungs, rung_levels
@@ -28,6 +29,7 @@ from octnas.engine.samplers import DEFAULT_SAMPLER
 from octnas.engine.yardsticks import choose_yardsticks
 from octnas.errors import DataError, Interrupted, RunError, afterwards
 from octnas.front import SearchResult
+from octnas.front.axis import budget_words, device_words
 from octnas.front.report import front_report
 from octnas.record import (
     FrontReport,
@@ -41,6 +43,7 @@ from octnas.record import (
 from octnas.space import Feasible, SearchSpace, parse_space
 
 if TYPE_CHECKING:
+    from octnas.costs.latency import DeviceProfile
     from octnas.data import ImageSet
     from octnas.engine.workers import Workers
     from octnas.record.background import BackgroundTracker
@@ -52,7 +55,10 @@ __all__ = ["new_campaign", "resume", "search"]
 def search(
     space: str | os.PathLike[str] | SearchSpace = "imagenet-2d",
     *,
-    budget_gflops: float,
+    budget_gflops: float | None = None,
+    budget_ms: float | None = None,
+    objective: str | None = None,
+    profile: DeviceProfile | str | os.PathLike[str] | None = None,
     trials: int = 24,
     max_minutes: float | None = None,
     sampler: str = DEFAULT_SAMPLER,
@@ -67,13 +73,21 @@ def search(
     evaluate: Evaluate = evaluate,
     listener: Listener | None = None,
 ) -> SearchResult:
-    """Searches backbones and low channels for the front of accuracy against compute under a budget.
+    """Searches backbones and low channels for the front of accuracy against compute or latency.
+
+    Latency is the target network's, predicted by the profile of a device. Where none is given and none of
+    this device is in the cache, one is measured first.
 
     Args:
         space: a space of the catalog, a YAML file, or a `SearchSpace`.
-        budget_gflops: 10^9 multiply-adds of the target network that no candidate may exceed.
+        budget_gflops: 10^9 multiply-adds of the target network that no candidate may exceed; None: any.
+        budget_ms: milliseconds that no candidate may exceed; None: any. One budget at least must be given.
+        objective: what accuracy is weighed against, "gflops" or "latency"; by default the latter where only
+            time is limited.
+        profile: of this device, or the file of one; by default found or made where latency is asked for.
         trials: candidates; the yardsticks come on top.
-        max_minutes: wall-clock after which nothing new is started and what runs is stopped.
+        max_minutes: wall-clock after which nothing new is started and what runs is stopped; measuring a
+            profile does not count.
         sampler: one of `octnas.engine.samplers.SAMPLER_NAMES`.
         backbones: one or some of the space's; default all.
         data: data set in place of the space's.
@@ -93,7 +107,10 @@ def search(
     start = time.monotonic()
     check_numbers(trials=trials, max_minutes=max_minutes, seed=seed, confirm=confirm)
     searched, source = admitted_space(space, backbones=backbones, data=data)
-    feasible = searched.feasible(budget_gflops)
+    budgets = admitted_budgets(
+        searched, budget_gflops=budget_gflops, budget_ms=budget_ms, objective=objective, profile=profile
+    )
+    feasible = budgets.feasible(searched)
     evaluate_name = name_of(evaluate)
     from octnas.engine.optuna_adapter import check_sampler
 
@@ -107,11 +124,18 @@ def search(
 
     workers = plan_workers(cpus_per_trial, gpus_per_trial)
     tracker = _tracker(tracking_uri)
+    if budgets.unmeasured:
+        budgets = budgets.measured(searched, lambda text: note_early(listener, name, trials, text))
+        feasible = budgets.feasible(searched)
+        start = time.monotonic()
     header = SearchHeader(
         name=name,
         space=searched.name,
         space_yaml=searched.to_yaml(),
-        budget_gflops=float(budget_gflops),
+        budget_gflops=budgets.gflops,
+        budget_ms=budgets.ms,
+        objective=budgets.objective,
+        profile=budgets.document(),
         trials=trials,
         max_minutes=max_minutes,
         sampler=sampler,
@@ -130,12 +154,20 @@ def search(
             "evaluate": evaluate_name,
             "noise_points": searched.proxy.noise_points if data is None else None,
             "space_source": source,
+            "limit": feasible.limit,
+            **latency_options(feasible),
             "cores": workers.cores,
             "workers": workers.count,
         },
     )
     run = RunFolder.create(name, header)
-    return _run(run, searched, feasible, images, workers, tracker, listener, start)
+    try:
+        keep_profile(run, budgets.profile)
+    except BaseException:
+        run.journal.release()
+        RunFolder.delete(name)
+        raise
+    return _run(run, searched, feasible, images, workers, tracker, listener, start, budgets.notes())
 
 
 def resume(name: str, *, listener: Listener | None = None) -> SearchResult:
@@ -156,7 +188,12 @@ def resume(name: str, *, listener: Listener | None = None) -> SearchResult:
         named(str(header.options["evaluate"]))
         searched = parse_space(header.space_yaml, source=f"the space of {name!r}")
         check_unchanged(header, searched)
-        feasible = searched.feasible(header.budget_gflops)
+        feasible = searched.feasible(
+            header.budget_gflops,
+            budget_ms=header.budget_ms,
+            profile=kept_profile(run),
+            objective=header.objective,
+        )
         images = load_data(searched)
         if images.fingerprint != header.data_fingerprint:
             raise DataError(
@@ -189,7 +226,7 @@ def new_campaign(
     past = list(history(run.journal.read()))
     eta = proxy.rungs.eta
     levels = rung_levels(min_epochs=proxy.rungs.min_epochs, eta=eta, max_epochs=scores_of(proxy))
-    rungs = Rungs(levels, eta=eta, rank_by=proxy.rank_by)
+    rungs = Rungs(levels, eta=eta, rank_by=proxy.rank_by, objective=feasible.objective)
     rungs.replay(past)
     proposer = Proposer(
         feasible,
@@ -201,7 +238,7 @@ def new_campaign(
         grouped=grouped,
     )
     confirm = confirming_seeds(header.seed, int(header.options.get("confirm", 0)))
-    return Campaign(run, space=space, proposer=proposer, rungs=rungs, confirm=confirm, **options)
+    return Campaign(run, feasible=feasible, proposer=proposer, rungs=rungs, confirm=confirm, **options)
 
 
 def _run(
@@ -213,6 +250,7 @@ def _run(
     tracker: Tracker,
     listener: Listener | None,
     start: float,
+    notes: Sequence[str] = (),
 ) -> SearchResult:
     """Trains what is left of a search whose journal is locked, and releases it."""
     from octnas.engine.ray_adapter import run_trials
@@ -241,6 +279,8 @@ def _run(
                 start=start,
             )
             campaign.note(_greeting(header, feasible), kind="begin")
+            for text in notes:
+                campaign.note(text)
             tracking.sync(record for record in campaign.records if record.state.final)
             run_trials(campaign, evaluate=str(header.options["evaluate"]), data=images, workers=workers)
             if campaign.interrupted:
@@ -304,10 +344,11 @@ def _leave_files(run: RunFolder, report: FrontReport, campaign: Campaign) -> Non
 
 
 def _greeting(header: SearchHeader, feasible: Feasible) -> str:
+    budget = budget_words(header).replace("GFLOPs", "GFLOPs (10^9 multiply-adds)")
+    timed = f", accuracy against {header.objective}, predicted for {device_words(header)}"
     return (
         f"search {header.name}: candidates {header.trials}, yardsticks {len(header.yardsticks)}, budget "
-        f"{header.budget_gflops:g} GFLOPs (10^9 multiply-adds), {', '.join(feasible.backbones)}, "
-        f"data {header.data}"
+        f"{budget}, {', '.join(feasible.backbones)}, data {header.data}{timed if header.profile else ''}"
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -11,20 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from octnas.engine.budgets import admitted_budgets
 from octnas.engine.checks import admitted_space, check_numbers, load_data
 from octnas.engine.confirm import DEFAULT_CONFIRM, MOST
 from octnas.engine.evaluate import scores_of
 from octnas.engine.rungs import rung_levels
 from octnas.engine.yardsticks import choose_yardsticks
 from octnas.errors import BudgetError
-from octnas.space import Feasible, SearchSpace
+from octnas.space import Feasible, Latencies, SearchSpace
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
+    from octnas.costs.latency import DeviceProfile
     from octnas.data import ImageSet
 
-__all__ = ["Pace", "Workload", "dry_run", "dry_run_table", "unreachable"]
+__all__ = ["TIMED_STEPS", "Pace", "Workload", "dry_run", "unreachable"]
 
 TIMED_STEPS = 4
 """Training steps that are timed for each backbone, after as many to warm up."""
@@ -93,7 +92,10 @@ class Workload:
 def dry_run(
     space: str | os.PathLike[str] | SearchSpace = "imagenet-2d",
     *,
-    budget_gflops: float,
+    budget_gflops: float | None = None,
+    budget_ms: float | None = None,
+    objective: str | None = None,
+    profile: DeviceProfile | str | os.PathLike[str] | None = None,
     backbones: str | Sequence[str] | None = None,
     data: str | None = None,
     trials: int = 24,
@@ -103,9 +105,11 @@ def dry_run(
     estimate: bool = True,
     note: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
-    """Size of the space, its costs, and what the budget admits; JSON values.
+    """Size of the space, its costs, and what the budgets admit; JSON values.
 
     Args:
+        budget_gflops, budget_ms, objective, profile: as for `octnas.engine.search`; a profile is measured
+            where latency is asked for and there is none.
         confirm: seeds with which a search would train the winner and what it is compared with again.
         estimate: also time a few training steps of each backbone's proxy on this machine, where the budget is
             reachable.
@@ -114,18 +118,26 @@ def dry_run(
     Returns:
         `space`, `size`, `gflops` (min, median, max of the whole space), `feasible_share` (0 to 1),
         `reachable`, `budget_gflops`, and where it is reachable `feasible` (size, backbones, gflops) and
-        `yardsticks` (label, backbone, gflops, within_budget). With `estimate` also `estimate`:
+        `yardsticks` (label, backbone, gflops, within_budget). Where latency is predicted also `budget_ms`,
+        `objective`, `device`, and `latency_ms` beside every `gflops`; `feasible` then says in `estimated`
+        whether its size and share are estimates. With `estimate` also `estimate`:
         `training_seconds` of a whole training by backbone, the three figures of `Workload.seconds`,
         `trainings` (candidates, yardsticks, confirming), `workers`, and `cpu_hours` and `gpu_hours` that the
         workers hold in `search_seconds` (a GPU that is shared counts by its share).
 
     Raises:
-        OctnasError: there is no such space, backbone or data set, or the budget is not a finite number.
+        OctnasError: there is no such space, backbone or data set, no budget, one that is no finite number, or
+            a profile of another device.
     """
     check_numbers(trials=trials, max_minutes=None, seed=0, confirm=confirm)
     searched, _ = admitted_space(space, backbones=backbones, data=data)
-    if not math.isfinite(budget_gflops):
-        raise BudgetError(f"`budget_gflops` must be a finite number, but got {budget_gflops}")
+    budgets = admitted_budgets(
+        searched, budget_gflops=budget_gflops, budget_ms=budget_ms, objective=objective, profile=profile
+    )
+    if budgets.unmeasured:
+        budgets = budgets.measured(searched, note)
+    for text in budgets.notes():
+        note(text)
     report: dict[str, Any] = {
         "space": searched.name,
         "size": searched.size(),
@@ -136,10 +148,17 @@ def dry_run(
         },
         "feasible_share": 0.0,
         "reachable": False,
-        "budget_gflops": float(budget_gflops),
+        "budget_gflops": budgets.gflops,
     }
+    if budgets.profile is not None:
+        report |= {
+            "budget_ms": budgets.ms,
+            "objective": budgets.objective,
+            "device": budgets.profile.device,
+            "latency_ms": Latencies(searched, budgets.profile).spread()._asdict(),
+        }
     try:
-        feasible = searched.feasible(budget_gflops)
+        feasible = budgets.feasible(searched)
     except BudgetError as error:
         return {**report, "reason": str(error)}
     yardsticks = choose_yardsticks(searched, feasible, trials=trials)
@@ -149,22 +168,23 @@ def dry_run(
         "feasible": {
             "size": feasible.size,
             "backbones": list(feasible.backbones),
-            "gflops": {
-                "min": feasible.min_gflops,
-                "median": feasible.median_gflops,
-                "max": feasible.max_gflops,
-            },
+            "gflops": feasible.spread("gflops")._asdict(),
         },
         "yardsticks": [
             {
                 "label": each.label,
                 "backbone": each.architecture.backbone,
                 "gflops": searched.gflops(each.architecture),
-                "within_budget": searched.macs(each.architecture) <= feasible.budget_macs,
+                "within_budget": feasible.within(each.architecture),
             }
             for each in yardsticks
         ],
     }
+    if budgets.profile is not None:
+        timed = {"latency_ms": feasible.spread("latency")._asdict(), "estimated": feasible.estimated}
+        report["feasible"] |= timed
+        for row, each in zip(report["yardsticks"], yardsticks, strict=True):
+            row["latency_ms"] = feasible.latency_ms(each.architecture)
     if estimate:
         reserved = sum(feasible.contains(each.architecture) for each in yardsticks)
         report["estimate"] = _estimate(
@@ -183,65 +203,6 @@ def dry_run(
 def unreachable(report: Mapping[str, Any]) -> BudgetError:
     """The error that goes with a report whose budget is not reachable."""
     return BudgetError(str(report["reason"]))
-
-
-def dry_run_table(report: Mapping[str, Any]) -> Table:
-    """The report for a terminal."""
-    from rich import box
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, show_header=False)
-    table.caption = "GFLOPs: 10^9 multiply-adds of the target network"
-    table.caption_justify = "left"
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    gflops = report["gflops"]
-    rows = {
-        "space": report["space"],
-        "architectures": f"{report['size']:,}" if report["size"] < 10**9 else f"{report['size']:.3g}",
-        "GFLOPs": f"{gflops['min']:.3f} to {gflops['max']:.3f}, median {gflops['median']:.3f}",
-        "budget": f"{report['budget_gflops']:g} GFLOPs, {'' if report['reachable'] else 'not '}reachable",
-        "within the budget": f"{report['feasible_share']:.3g} of the space",
-    }
-    if report["reachable"]:
-        rows["backbones within it"] = ", ".join(report["feasible"]["backbones"])
-        rows["yardsticks"] = "\n".join(
-            f"{each['label']} {each['backbone']}, {each['gflops']:.3f} GFLOPs"
-            f"{'' if each['within_budget'] else ', over the budget'}"
-            for each in report["yardsticks"]
-        )
-    if "estimate" in report:
-        rows |= _estimate_rows(report["estimate"])
-    for key, value in rows.items():
-        table.add_row(key, escape(value))
-    return table
-
-
-def _estimate_rows(estimate: Mapping[str, Any]) -> dict[str, str]:
-    trainings = estimate["trainings"]
-    each = ", ".join(f"{name} {_duration(value)}" for name, value in estimate["training_seconds"].items())
-    whole, rungs = _duration(estimate["search_seconds"]), _duration(estimate["search_seconds_with_rungs"])
-    planned = f"{trainings['candidates']} candidates, {trainings['yardsticks']} yardsticks"
-    if trainings["confirming"]:
-        planned += (
-            f"; {trainings['confirming']} more at most confirm the winner, about "
-            f"{_duration(estimate['confirm_seconds'])} of the times below"
-        )
-    return {
-        "a whole training": f"{each} (from {TIMED_STEPS} timed steps each on this machine)",
-        "trainings": planned,
-        "search, expected": f"{rungs}, poor candidates stopped early",
-        "search, upper bound": f"{whole}, nothing stopped early; {estimate['cpu_hours']:.2g} core-hours, "
-        f"{estimate['gpu_hours']:.2g} GPU-hours",
-        "trainings at once": str(estimate["workers"]),
-    }
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _estimate(

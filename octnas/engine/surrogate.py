@@ -8,9 +8,10 @@ The score of an architecture x with backbone b is modelled as
 with u_l in [-1, 1] the layer's alpha, scaled, n the octave layers of its stage, S the stages that have any,
 and g, f and h quadratics of mean 0. g is one for all, f one a stage, both shared by all backbones (an effect
 is per share of a stage, so that deep and shallow backbones teach each other); h_l is a layer's own
-deviation. `cost` is in shares of half the backbone's range. With `pairwise` products of u_l with the alphas
-that the graph's states remember are added, shared by stage and each pair's own. All weights have normal
-priors of mean 0; the roots make a term's prior variance independent of how many layers share it.
+deviation. `cost` is multiply-adds, whatever the search weighs accuracy against (what a network can learn does
+not depend on a device), in shares of half the backbone's range. With `pairwise` products of u_l with the
+alphas that the graph's states remember are added, shared by stage and each pair's own. All weights have
+normal priors of mean 0; the roots make a term's prior variance independent of how many layers share it.
 
 Every term is a sum over the edges of the backbone's `ChoiceGraph`, so that the best architecture of a drawn
 function is found exactly (`octnas.space.Optimum`).
@@ -33,6 +34,7 @@ from numpy.typing import NDArray
 from octnas.engine.observations import Observation, final_scores
 from octnas.engine.posterior import Posterior, condition
 from octnas.space import Members
+from octnas.space.graph import ChoiceGraph
 
 __all__ = ["Drawn", "Observation", "Surrogate"]
 
@@ -81,13 +83,23 @@ class Surrogate:
             layers' effects are the same.
         epochs: scored epochs of a whole training.
         pairwise: whether products of neighbouring alphas are modelled.
+        graphs: for each name its choices as paths that cost multiply-adds, whose edges a drawn function
+            scores; by default the members' own.
     """
 
-    def __init__(self, space_members: Mapping[str, Members], *, epochs: int, pairwise: bool = False) -> None:
+    def __init__(
+        self,
+        space_members: Mapping[str, Members],
+        *,
+        epochs: int,
+        pairwise: bool = False,
+        graphs: Mapping[str, ChoiceGraph] | None = None,
+    ) -> None:
         self._epochs = epochs
         names = _Names()
         self._terms = {
-            arm: _Terms(arm, members, names, pairwise=pairwise) for arm, members in space_members.items()
+            arm: _Terms(arm, members, names, graphs[arm] if graphs else members.graph, pairwise=pairwise)
+            for arm, members in space_members.items()
         }
         self._known: dict[tuple[str, tuple[int, ...]], Float64] = {}
         self._groups = np.array(names.groups)
@@ -188,16 +200,18 @@ class _Terms:
     the weights: phi = z @ spread.
     """
 
-    def __init__(self, arm: str, members: Members, names: _Names, *, pairwise: bool) -> None:
-        graph = members.graph
+    def __init__(
+        self, arm: str, members: Members, names: _Names, graph: ChoiceGraph, *, pairwise: bool
+    ) -> None:
+        self._graph = graph
         alphas = np.array([float(alpha) for alpha in members.alphas])
         half = (alphas[-1] - alphas[0]) / 2 or 1.0
         u = (alphas - alphas[0]) / half - (len(alphas) > 1)
         self._levels: Float64 = np.stack([u, u * u - float(np.mean(u * u))])
         self._arm = arm
         self._members = members
-        self._half = max((graph.max_macs - graph.min_macs) / 2, 1)
-        self._middle = (graph.max_macs + graph.min_macs) / 2
+        self._half = max((graph.max_cost - graph.min_cost) / 2, 1)
+        self._middle = (graph.max_cost + graph.min_cost) / 2
         position = {slot.index: i for i, slot in enumerate(members.slots)}
         self._pairs: Int64 = np.array(
             [
@@ -233,7 +247,7 @@ class _Terms:
         scores = local[1] * edges.cost + first[edges.layer] * edges.u + second[edges.layer] * edges.v
         if len(pairs):
             scores += (pairs[edges.pair] * edges.product).sum(axis=1)
-        constant = (self._members.graph.constant - self._middle) / self._half
+        constant = (self._graph.constant - self._middle) / self._half
         return float(local[0] + local[1] * constant), np.split(scores, self._ends)[:count]
 
     def _macs(self, choices: Sequence[int]) -> int:
@@ -269,7 +283,7 @@ class _Terms:
         return entries
 
     def _on_edges(self) -> _Edges:
-        graph, pairs = self._members.graph, self._pairs.tolist()
+        graph, pairs = self._graph, self._pairs.tolist()
         position = {slot.index: i for i, slot in enumerate(self._members.slots)}
         numbers = {(first, second): i for i, (first, second) in enumerate(pairs)}
         most = max((len(step.known) for step in graph.steps), default=0) if pairs else 0
@@ -287,7 +301,7 @@ class _Terms:
             at = slice(start, start := start + step.choice.size)
             edges.layer[at] = i
             edges.u[at], edges.v[at] = self._levels[:, step.choice]
-            edges.cost[at] = step.macs / self._half
+            edges.cost[at] = step.cost / self._half
             for j, slot in enumerate(step.known if pairs else ()):
                 edges.pair[at, j] = numbers[position[slot], i]
                 edges.product[at, j] = self._levels[0][step.memory[step.source, j]] * edges.u[at]

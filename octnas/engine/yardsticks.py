@@ -1,8 +1,9 @@
 """Yardsticks: what a search has to beat, trained in the same run under the same proxy.
 
-For each backbone that has a member within the budget, the dearest uniform alpha that fits (0 counts), pooled
-like the candidates; for the dearest of those backbones also the plain network, pooled and strided. At most a
-third of all trainings and at most `MAX_YARDSTICKS`; the uniform ones come first where that cuts them short.
+For each backbone that has a member within the budgets, the dearest uniform alpha that fits all of them (0
+counts), pooled like the candidates; for the dearest of those backbones also the plain network, pooled and
+strided. Dearest by the cost that accuracy is weighed against, GFLOPs or latency. At most a third of all
+trainings and at most `MAX_YARDSTICKS`; the uniform ones come first where that cuts them short.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from fractions import Fraction
 
-from octnas.architecture import Downsample
+from octnas.engine.budgets import plain_downsample
 from octnas.record import Yardstick
 from octnas.space import Feasible, SearchSpace
 
@@ -30,18 +31,18 @@ def choose_yardsticks(space: SearchSpace, feasible: Feasible, *, trials: int) ->
     Where the budget admits so few architectures that yardsticks would take the candidates' place, there are
     fewer: half of what is left for candidates.
     """
-    downsample: Downsample = "pooled" if "pooled" in space.downsample else space.downsample[0]
+    downsample = plain_downsample(space)
     alphas = sorted({Fraction(0), *space.alphas})
     by_cost = sorted(
-        feasible.backbones, key=lambda name: space.gflops(space.uniform(name, 0, downsample)), reverse=True
+        feasible.backbones, key=lambda name: feasible.units(space.uniform(name, 0, downsample)), reverse=True
     )
     dearest = by_cost[0]
     found: list[Yardstick] = []
     for backbone in by_cost:
         uniform = [(alpha, space.uniform(backbone, alpha, downsample)) for alpha in alphas]
-        fitting = [(alpha, each) for alpha, each in uniform if space.macs(each) <= feasible.budget_macs]
+        fitting = [(alpha, each) for alpha, each in uniform if feasible.within(each)]
         if fitting:
-            alpha, architecture = max(fitting, key=lambda each: (space.macs(each[1]), -each[0]))
+            alpha, architecture = max(fitting, key=lambda each: (feasible.units(each[1]), -each[0]))
             label = f"uniform-{float(alpha):g}"
             if alpha == 0 and backbone == dearest:
                 label = "plain-pooled" if downsample == "pooled" else "plain"
@@ -64,6 +65,7 @@ def _capped(found: list[Yardstick], *, feasible: Feasible, trials: int) -> tuple
     """The longest beginning of `found` that leaves each yardstick two candidates."""
     for count in range(min(len(found), most_yardsticks(trials)), 0, -1):
         taken = sum(feasible.contains(each.architecture) for each in found[:count])
-        if count <= most_yardsticks(min(trials, feasible.size - taken)):
+        enough = min(trials, 2 * MAX_YARDSTICKS)
+        if count <= most_yardsticks(feasible.up_to(enough + taken) - taken):
             return tuple(found[:count])
     return ()

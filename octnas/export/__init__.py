@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from octnas.export.card import DataFacts, Provenance
+from octnas.export.card import DataFacts, Provenance, Timings
 from octnas.export.deploy import DeployedNetwork, deploy
 from octnas.export.files import ExportReport, check_target, export_model
 from octnas.export.verify import Verification
@@ -12,6 +12,7 @@ __all__ = [
     "DeployedNetwork",
     "ExportReport",
     "Provenance",
+    "Timings",
     "Verification",
     "check_target",
     "deploy",

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from octnas._version import __version__
 from octnas.architecture import Architecture
 from octnas.costs import Cost
 from octnas.export.verify import Verification
 
-__all__ = ["DataFacts", "Provenance", "model_card"]
+__all__ = ["DataFacts", "Provenance", "Timings", "model_card"]
 
 CARD_CLASSES = 20
 """Class names that a card spells out; all of them are in classes.json."""
@@ -67,6 +68,18 @@ class Provenance:
     target_gflops: float
     target_params: int
     budget_gflops: float | None
+    budget_ms: float | None = None
+    """Of the target network, in milliseconds at batch 1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timings:
+    """What was measured on this device, beside the plain twins; the keys are those of `latency --json`."""
+
+    network: Mapping[str, Any]
+    """Of this network's ONNX file."""
+    target: Mapping[str, Any] | None = None
+    """Of the target network, where it is another than this one."""
 
 
 def model_card(
@@ -78,11 +91,13 @@ def model_card(
     data: DataFacts | None,
     provenance: Provenance,
     verification: Verification,
+    timings: Timings | None = None,
 ) -> str:
-    """The card's text. `cost` is of this network at `input_shape`."""
+    """The card's text. `cost` is of this network at `input_shape`; `timings` None: nothing was timed."""
     sections = [
         _title(architecture, input_shape, len(classes), provenance),
         _figures(cost, data, provenance, verification),
+        *([] if timings is None else [_latency(timings, provenance)]),
         _input(input_shape, classes, data),
         _code(input_shape, len(classes), data),
         _files(),
@@ -129,6 +144,63 @@ def _figures(cost: Cost, data: DataFacts | None, provenance: Provenance, verific
     difference = f"{verification.max_abs_difference:.2g} (logits up to {verification.logit_scale:.3g})"
     rows.append(("largest difference of a logit, files against network", f"{difference}, on {images}"))
     return "## Figures\n\n" + _table(("figure", "value"), rows)
+
+
+def _latency(timings: Timings, provenance: Provenance) -> str:
+    network, target = timings.network, timings.target
+    plain = "the plain network (no low channels, deployed the same way)"
+    lines = [
+        "## Latency on this device",
+        "",
+        f"Measured when this was exported, beside {plain}, in turns in one process: medians.",
+        "",
+        _table(("figure", "value"), _device_rows(network)),
+        "",
+        "This network (`model.onnx`)" + (":" if target is not None else ", which is the target network:"),
+        "",
+        _table(("figure", "value"), _latency_rows(network)),
+    ]
+    if target is not None:
+        lines += [
+            "",
+            f"The target network ({provenance.target}), exported the same way with weights drawn at random: "
+            "the latency above is not this one.",
+            "",
+            _table(("figure", "value"), _latency_rows(target)),
+        ]
+    if provenance.budget_ms is not None:
+        of_target = network if target is None else target
+        kept = "under" if of_target["latency_ms"] <= provenance.budget_ms else "OVER"
+        lines += [
+            "",
+            f"The search's limit was {provenance.budget_ms:g} ms for the target: measured "
+            f"{of_target['latency_ms']:.4g} ms, {kept} it.",
+        ]
+    return "\n".join(lines)
+
+
+def _device_rows(timing: Mapping[str, Any]) -> list[tuple[str, str]]:
+    versions = ", ".join(f"{name} {version}" for name, version in timing["versions"].items())
+    return [
+        ("device", _escaped(timing["device"])),
+        ("runtime", f"{timing['runtime']}, {timing['precision']}"),
+        ("threads, batch", f"{timing['threads']}, {timing['batch']}"),
+        ("versions", _escaped(versions)),
+    ]
+
+
+def _latency_rows(timing: Mapping[str, Any]) -> list[tuple[str, str]]:
+    low, high = timing["ratio_quartiles"]
+    rows = [
+        ("latency", f"{timing['latency_ms']:.4g} ms"),
+        ("latency of the plain network", f"{timing['plain_latency_ms']:.4g} ms"),
+        ("ratio of latency", f"{timing['ratio']:.3f} (quartiles {low:.3f} to {high:.3f})"),
+        ("ratio of GFLOPs", f"{timing['flops_ratio']:.3f}"),
+    ]
+    if timing["slower"]:
+        fewer = "fewer FLOPs, slower" if timing["flops_ratio"] < 1 else "slower"
+        rows.append(("**slower than the plain network**", f"{fewer} on this device"))
+    return rows
 
 
 def _input(input_shape: tuple[int, int, int], classes: Sequence[str], data: DataFacts | None) -> str:
@@ -238,6 +310,8 @@ def _origin(data: DataFacts | None, provenance: Provenance) -> str:
     ]
     if provenance.budget_gflops is not None:
         lines.append(f"The search's budget was {provenance.budget_gflops:g} GFLOPs of the target.")
+    if provenance.budget_ms is not None:
+        lines.append(f"The search's limit was {provenance.budget_ms:g} ms of the target.")
     if data is not None:
         lines += [
             "",

@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import io
 import json
-import logging
 import os
 import shutil
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,10 +23,12 @@ from torch import Tensor, nn
 
 from octnas.architecture import Architecture
 from octnas.costs import cost
+from octnas.costs.plans import Times
 from octnas.data import ImageSet
 from octnas.errors import ArchitectureError, ExportError, ExportTargetError
-from octnas.export.card import DataFacts, Provenance, model_card
+from octnas.export.card import DataFacts, Provenance, Timings, model_card
 from octnas.export.deploy import deploy
+from octnas.export.graphs import WithInput, exported_program, quiet, write_onnx, write_pt2
 from octnas.export.verify import Verification, verify
 from octnas.nn import OctaveNetwork
 from octnas.train.weights import write_weights
@@ -46,14 +45,12 @@ FILES = {
 }
 """What a folder holds, by the keys of `export --json`."""
 
-OPSET = 20
 CHECK_MACS = 4 * 10**11
 """Multiply-adds that one pass over the checked images may take, a minute on two cores: all images of a proxy,
 some hundreds of a network of 1 GFLOP."""
 CHECK_IMAGES = 100
 """Fewest images to check on, whatever they take."""
 CHECK_BATCH = 50
-_NOISY = ("torch.onnx", "torch.export", "torch._dynamo", "torch.fx", "onnxscript", "onnx_ir", "onnx")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +69,10 @@ class ExportReport:
     """Which training the weights are from: "proxy", "full" or "target"."""
     gflops: float
     """10^9 multiply-adds of this network per image."""
+    latency: Mapping[str, Any] | None = None
+    """Of this network's ONNX file, beside its plain twin's, with the keys of `latency --json`."""
+    target_latency: Mapping[str, Any] | None = None
+    """Of the target network, likewise, where it is another than this one."""
 
     def to_dict(self) -> dict[str, Any]:
         """What `export --json` prints."""
@@ -84,6 +85,8 @@ class ExportReport:
             "images": self.images,
             "training": self.training,
             "gflops": self.gflops,
+            "latency": None if self.latency is None else dict(self.latency),
+            "target_latency": None if self.target_latency is None else dict(self.target_latency),
         }
 
 
@@ -95,6 +98,8 @@ def export_model(
     classes: Sequence[str],
     data: ImageSet | None,
     provenance: Provenance,
+    timed: Callable[[Path], Timings] | None = None,
+    times: Times | None = None,
 ) -> ExportReport:
     """Write a network as ONNX, torch.export, safetensors, architecture and card; checked after reload.
 
@@ -106,14 +111,16 @@ def export_model(
         classes: names, in the order of the logits.
         data: images to check the files on, and the mean and deviation to normalise by. None: pixels are not
             normalised and the check is on random ones.
+        timed: measures the ONNX file, once it is checked; card and report carry what it returns.
+        times: milliseconds of an operation on the device that the files are for; see `deploy`.
 
     Raises:
         ExportError: the folder holds something else or cannot be written, or a file does not reproduce the
             network.
     """
     target = check_target(to)
-    reference = _WithInput(copy.deepcopy(network).cpu().float(), data).eval()
-    deployed = _WithInput(deploy(network).cpu().float(), data).eval()
+    reference = _with_input(copy.deepcopy(network), data)
+    deployed = _with_input(deploy(network, input_size=example_shape[1:], times=times), data)
     total = cost(network.architecture, input_shape=example_shape, num_classes=len(classes))
     work = target.with_name(f".{target.name}.{os.getpid()}.part")
     with _writing(target):
@@ -128,6 +135,8 @@ def export_model(
             write_weights(network, work / FILES["weights"])
             _write_graphs(deployed, example_shape, work)
         verification = _verified(work, reference, example_shape, data, total.macs)
+        with _writing(target):  # the twin's file needs room as well
+            timings = None if timed is None else timed(work / FILES["onnx"])
         card = model_card(
             architecture=network.architecture,
             cost=total,
@@ -136,6 +145,7 @@ def export_model(
             data=None if data is None else _facts(data),
             provenance=provenance,
             verification=verification,
+            timings=timings,
         )
         with _writing(target):
             (work / FILES["card"]).write_text(card, encoding="utf-8")
@@ -151,6 +161,8 @@ def export_model(
         images=verification.images,
         training=provenance.training,
         gflops=total.gflops,
+        latency=None if timings is None else timings.network,
+        target_latency=None if timings is None else timings.target,
     )
 
 
@@ -181,54 +193,23 @@ def check_target(to: Path) -> Path:
     return target
 
 
-class _WithInput(nn.Module):
-    """A network behind the exported convention: images in 0..1, normalised inside."""
-
-    mean: Tensor
-    factor: Tensor
-
-    def __init__(self, network: nn.Module, data: ImageSet | None) -> None:
-        super().__init__()
-        self.network = network
-        self.normalises = data is not None
-        if data is not None:
-            self.register_buffer("mean", torch.tensor(data.mean).view(1, -1, 1, 1))
-            self.register_buffer("factor", 1 / torch.tensor(data.std).view(1, -1, 1, 1))
-
-    def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.network((images - self.mean) * self.factor if self.normalises else images)
-        return logits
+def _with_input(network: nn.Module, data: ImageSet | None) -> nn.Module:
+    mean, std = (None, None) if data is None else (data.mean, data.std)
+    return WithInput(network.cpu().float(), mean, std).eval()
 
 
 def _write_graphs(deployed: nn.Module, shape: tuple[int, int, int], folder: Path) -> None:
-    # a batch of 2: the exporter takes a size of 1 for a constant
-    example = torch.zeros(2, *shape)
-    with _quiet():
-        program = torch.export.export(deployed, (example,), dynamic_shapes=({0: torch.export.Dim("batch")},))
-        for node in program.graph.nodes:
-            node.meta.pop("stack_trace", None)  # paths of this machine, and a quarter of the file
-        # through memory: on a full disk the writer of torch does not raise, it ends the process
-        buffer = io.BytesIO()
-        torch.export.save(program, buffer)
-        (folder / FILES["pt2"]).write_bytes(buffer.getbuffer())
-        torch.onnx.export(
-            program,
-            (),
-            folder / FILES["onnx"],
-            dynamo=True,
-            external_data=False,
-            input_names=["images"],
-            output_names=["logits"],
-            opset_version=OPSET,
-            verbose=False,
-        )
+    with quiet():
+        program = exported_program(deployed, shape)
+        write_pt2(program, folder / FILES["pt2"])
+        write_onnx(program, folder / FILES["onnx"])
 
 
 def _verified(
     folder: Path, reference: nn.Module, shape: tuple[int, int, int], data: ImageSet | None, macs: int
 ) -> Verification:
     limit = max(CHECK_IMAGES, CHECK_MACS // macs)
-    with _quiet():
+    with quiet():
         return verify(folder / FILES["onnx"], folder / FILES["pt2"], reference, _batches(data, shape, limit))
 
 
@@ -288,18 +269,3 @@ def _writing(target: Path) -> Iterator[None]:
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or str(error).split("\n")[0]
         raise ExportError(f"cannot write {target}: {reason}; free space or choose another --to") from error
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """No progress lines or warnings of the exporters, which are about their own insides."""
-    levels = {name: logging.getLogger(name).level for name in _NOISY}
-    try:
-        for name in _NOISY:
-            logging.getLogger(name).setLevel(logging.ERROR)
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for name, level in levels.items():
-            logging.getLogger(name).setLevel(level)

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from octnas.front import pareto
+from octnas.front.axis import Axis
 from octnas.front.describe import is_uniform
-from octnas.record import TrialRecord, TrialState
+from octnas.record import Objective, TrialRecord, TrialState
 from octnas.record.spread import on_test, on_validation
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ _FEWEST = 3
 class Claim:
     """The candidate against the best uniform yardstick, at its cost or below, over the seeds of both.
 
+    The cost is that of the search's objective; `axis` says which, and for which device.
     `candidate_accuracies` and `yardstick_accuracies` (0 to 1, in the order of `seeds`) are of test images, or
     of validation images where the data has no test images: `images` says which. `difference` and `interval`
     are in percentage points, candidate less yardstick. The interval is about the seeds of training; that the
@@ -48,6 +50,7 @@ class Claim:
     yardstick_accuracies: tuple[float, ...]
     difference: float
     interval: tuple[float, float] | None
+    axis: Axis
 
     @property
     def outcome(self) -> Outcome:
@@ -76,12 +79,15 @@ def _side(record: TrialRecord, accuracies: Sequence[float]) -> dict[str, Any]:
         "yardstick": record.yardstick,
         "backbone": record.architecture.backbone,
         "gflops": record.gflops,
+        "latency_ms": record.latency_ms,
         "accuracies": list(accuracies),
         "mean_accuracy": statistics.fmean(accuracies),
     }
 
 
-def choose_to_confirm(records: Iterable[TrialRecord], budget: float) -> tuple[str, ...]:
+def choose_to_confirm(
+    records: Iterable[TrialRecord], limit: float, objective: Objective = "gflops"
+) -> tuple[str, ...]:
     """Ids of the trials worth further seeds, at most three; none where there is no complete candidate.
 
     The best uniform yardstick within the budget, the best candidate at its cost or below, and the best
@@ -91,11 +97,12 @@ def choose_to_confirm(records: Iterable[TrialRecord], budget: float) -> tuple[st
 
     Args:
         records: all trials of a search.
-        budget: largest GFLOPs.
+        limit: largest cost: the budget, or the largest of the space.
+        objective: which cost.
     """
     records = list(records)
-    yardstick, candidate = _sides(records, budget)
-    top = pareto.best(records, budget)
+    yardstick, candidate = _sides(records, limit, objective)
+    top = pareto.best(records, limit, objective)
     if candidate is None and top is None:
         return ()
     chosen = (yardstick, candidate, top)
@@ -108,7 +115,7 @@ def claim(result: SearchResult) -> Claim | None:
     None where the two of `choose_to_confirm` have no seed in common: nothing was confirmed, or there is no
     such pair.
     """
-    yardstick, candidate = _sides(result.records, result.budget_gflops)
+    yardstick, candidate = _sides(result.records, result.limit, result.objective)
     if yardstick is None or candidate is None:
         return None
     sides = (candidate, yardstick)
@@ -134,6 +141,7 @@ def claim(result: SearchResult) -> Claim | None:
         yardstick_accuracies=tuple(theirs[seed] for seed in seeds),
         difference=statistics.fmean(differences),
         interval=paired_interval(differences) if len(seeds) >= _FEWEST else None,
+        axis=result.axis,
     )
 
 
@@ -152,20 +160,23 @@ def paired_interval(differences: Sequence[float], confidence: float = CONFIDENCE
     return mean - half, mean + half
 
 
-def _sides(records: Sequence[TrialRecord], budget: float) -> tuple[TrialRecord | None, TrialRecord | None]:
-    """The best uniform yardstick within the budget, and the best candidate that costs no more."""
+def _sides(
+    records: Sequence[TrialRecord], limit: float, objective: Objective
+) -> tuple[TrialRecord | None, TrialRecord | None]:
+    """The best uniform yardstick within the budgets, and the best candidate that costs no more."""
     done = [
         each
         for each in records
-        if each.state is TrialState.COMPLETE and each.within_budget and each.gflops <= budget
+        if each.state is TrialState.COMPLETE and each.within_budget and each.cost(objective) <= limit
     ]
-    yardstick = _best(each for each in done if is_uniform(each))
+    yardstick = _best((each for each in done if is_uniform(each)), objective)
     if yardstick is None:
         return None, None
-    equal = (each for each in done if each.yardstick is None and each.gflops <= yardstick.gflops)
-    return yardstick, _best(equal)
+    most = yardstick.cost(objective)
+    equal = (each for each in done if each.yardstick is None and each.cost(objective) <= most)
+    return yardstick, _best(equal, objective)
 
 
-def _best(records: Iterable[TrialRecord]) -> TrialRecord | None:
+def _best(records: Iterable[TrialRecord], objective: Objective) -> TrialRecord | None:
     """The most accurate, ties to the cheaper, then to the first."""
-    return max(records, key=lambda each: (each.accuracy or 0.0, -each.gflops), default=None)
+    return max(records, key=lambda each: (each.accuracy or 0.0, -each.cost(objective)), default=None)

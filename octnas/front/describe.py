@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 from octnas.architecture import Architecture
+from octnas.front.axis import budget_words, device_words
 from octnas.record import SearchHeader, TrialRecord
 
 __all__ = [
+    "SLOWER",
+    "SLOWER_NOTE",
     "UNITS",
     "alphas_by_stage",
     "is_uniform",
     "mean_alphas",
     "percent",
     "points",
+    "slower_than_plain",
     "trial_label",
+    "units",
     "what_search",
 ]
 
 UNITS = "GFLOPs: 10^9 multiply-adds of the target network; accuracy: validation images, of the proxy"
+
+SLOWER = "fewer FLOPs, slower"
+"""What is said of an octave network whose predicted latency is above that of its plain network."""
+
+SLOWER_NOTE = f"{SLOWER}: predicted to take longer than the plain network of its backbone"
 
 
 def alphas_by_stage(architecture: Architecture) -> dict[int, tuple[float, ...]]:
@@ -57,6 +67,24 @@ def is_uniform(record: TrialRecord) -> bool:
 
 
 def what_search(header: SearchHeader) -> str:
-    """Space, data and budget of a search in a few words."""
+    """Space, data and budgets of a search in a few words."""
     space = f"space {header.space}, " if header.space else ""
-    return f"{space}data {header.data}, budget {header.budget_gflops:g} GFLOPs, seed {header.seed}"
+    return f"{space}data {header.data}, budget {budget_words(header)}, seed {header.seed}"
+
+
+def units(header: SearchHeader) -> str:
+    """Whose figures those of a search are: `UNITS`, and for which device its ms are predicted."""
+    device = device_words(header)
+    return UNITS if device is None else f"{UNITS}; ms: predicted latency of the target network on {device}"
+
+
+def slower_than_plain(header: SearchHeader, record: TrialRecord) -> bool | None:
+    """Whether a trial is predicted to take longer than the plain network of its backbone.
+
+    False for a network without low channels, which is a plain one; None where one of the two is not known.
+    The search writes the plain networks' latencies into its header's options as "plain_latency_ms".
+    """
+    plain = header.options.get("plain_latency_ms", {}).get(record.architecture.backbone)
+    if record.latency_ms is None or plain is None:
+        return None
+    return any(record.architecture.low_channels) and record.latency_ms > float(plain)

@@ -84,8 +84,10 @@ def place_labels(result: SearchResult, layers: Layers, canvas: Canvas) -> list[L
 
 def _line_boxes(result: SearchResult, layers: Layers, canvas: Canvas) -> list[_Box]:
     """The strokes of the front's line, the uniform line and the budget's line as thin boxes."""
-    lines = [staircase(line, result.budget_gflops) for line in (layers.front_line, layers.uniform_line)]
-    lines.append(([result.budget_gflops] * 2, [layers.low, layers.high]))
+    drawn = (layers.front_line, layers.uniform_line)
+    lines = [staircase(line, result.limit, layers.axis) for line in drawn]
+    if result.budget is not None:
+        lines.append(([result.budget] * 2, [layers.low, layers.high]))
     boxes = []
     for xs, ys in lines:
         right = [canvas.width * (x - layers.left) / (layers.right - layers.left) for x in xs]
@@ -109,8 +111,12 @@ def _bar_boxes(layers: Layers, canvas: Canvas) -> list[_Box]:
 
 def _text(record: TrialRecord, layers: Layers) -> str:
     if record.yardstick is None:
-        return f"best: trial {record.id}"
-    return f"{record.yardstick}, {record.gflops:.2f} →" if layers.is_beyond(record) else record.yardstick
+        return f"best: trial {record.id}{', slower than plain' if record in layers.slower else ''}"
+    return (
+        f"{record.yardstick}, {layers.axis.cost(record):.2f} →"
+        if layers.is_beyond(record)
+        else record.yardstick
+    )
 
 
 def _box(x: float, y: float, half_width: float, half_height: float) -> _Box:

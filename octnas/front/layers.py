@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from octnas.front.axis import Axis
 from octnas.front.describe import is_uniform
 from octnas.front.pareto import pareto_front
 from octnas.front.result import SearchResult
@@ -34,13 +35,14 @@ class Confirmed:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Layers:
-    """The trials that have an accuracy, each in one group, sorted by GFLOPs, and the picture's range.
+    """The trials that have an accuracy, each in one group, sorted by cost, and the picture's range.
 
     `front` and `dominated` are complete candidates, `early` those stopped, paused or running; yardsticks are
-    in `uniform`, `plain` (within the budget) or `over` (over the budget). `uniform_line` is the
+    in `uniform`, `plain` (within the budgets) or `over` (over a budget). `slower` are those of them all that
+    are predicted to be slower than plain. `uniform_line` is the
     non-dominated part of `uniform`, `confirmed` are those with an accuracy over two further seeds or more,
     whatever their group. `low` to `high` is the range of accuracy that shows every complete trial and the
-    bars of confirming seeds, `left` to `right` the GFLOPs of what fits, with a strip beyond the budget.
+    bars of confirming seeds, `left` to `right` the costs of what fits, with a strip beyond the budget.
     """
 
     front: tuple[TrialRecord, ...]
@@ -49,9 +51,11 @@ class Layers:
     uniform: tuple[TrialRecord, ...]
     plain: tuple[TrialRecord, ...]
     over: tuple[TrialRecord, ...]
+    slower: tuple[TrialRecord, ...]
     front_line: tuple[TrialRecord, ...]
     uniform_line: tuple[TrialRecord, ...]
     confirmed: tuple[Confirmed, ...]
+    axis: Axis
     low: float
     high: float
     left: float
@@ -79,12 +83,12 @@ class Layers:
 
     def is_beyond(self, record: TrialRecord) -> bool:
         """Whether a yardstick costs so much more than the budget that it is drawn at the right edge."""
-        return record.gflops > self.right
+        return self.axis.cost(record) > self.right
 
     def place(self, record: TrialRecord) -> tuple[float, float]:
-        """Where a trial is drawn, (gflops, accuracy): outliers at the edge of the picture."""
+        """Where a trial is drawn, (cost, accuracy): outliers at the edge of the picture."""
         edge = self.right - 0.015 * (self.right - self.left)
-        return min(record.gflops, edge), max(record.accuracy or 0.0, self.low)
+        return min(self.axis.cost(record), edge), max(record.accuracy or 0.0, self.low)
 
     def relative(self, record: TrialRecord) -> tuple[float, float]:
         """`place` in shares of the picture's width and height."""
@@ -105,15 +109,14 @@ class Layers:
 
     def named(self, result: SearchResult) -> list[TrialRecord]:
         """The trials that a picture names: the best candidate, then the yardsticks by cost."""
-        yardsticks = sorted((*self.uniform, *self.plain, *self.over), key=lambda each: each.gflops)
+        yardsticks = sorted((*self.uniform, *self.plain, *self.over), key=self.axis.cost)
         return yardsticks if result.best is None else [result.best, *yardsticks]
 
 
 def sort_layers(result: SearchResult) -> Layers:
     """Puts each trial that has an accuracy into its group."""
-    shown = sorted(
-        (each for each in result.trials if each.accuracy is not None), key=lambda each: each.gflops
-    )
+    axis = result.axis
+    shown = sorted((each for each in result.trials if each.accuracy is not None), key=axis.cost)
     on_front = {record.id for record in result.front}
     candidates = [record for record in shown if record.yardstick is None]
     complete = [record for record in candidates if record.state is TrialState.COMPLETE]
@@ -123,7 +126,9 @@ def sort_layers(result: SearchResult) -> Layers:
     confirmed = tuple(each for each in map(_confirmed, shown) if each is not None)
     accuracies = [each.accuracy or 0.0 for each in [*complete, *yardsticks] or candidates]
     low, high = _range([*accuracies, *(end for each in confirmed for end in each.ends)])
-    left, right = _costs([record.gflops for record in shown if record.within_budget], result.budget_gflops)
+    left, right = _costs(
+        [axis.cost(each) for each in shown if each.within_budget], result.budget, result.limit
+    )
     return Layers(
         front=tuple(record for record in complete if record.id in on_front),
         dominated=tuple(record for record in complete if record.id not in on_front),
@@ -131,9 +136,11 @@ def sort_layers(result: SearchResult) -> Layers:
         uniform=uniform,
         plain=tuple(record for record in inside if not is_uniform(record)),
         over=tuple(record for record in yardsticks if not record.within_budget),
+        slower=tuple(record for record in shown if result.slower_than_plain(record)),
         front_line=tuple(result.front),
-        uniform_line=tuple(pareto_front(uniform, result.budget_gflops)),
+        uniform_line=tuple(pareto_front(uniform, result.limit, axis.objective)),
         confirmed=confirmed,
+        axis=axis,
         low=low,
         high=high,
         left=left,
@@ -141,16 +148,16 @@ def sort_layers(result: SearchResult) -> Layers:
     )
 
 
-def staircase(line: Iterable[TrialRecord], end: float) -> tuple[list[float], list[float]]:
-    """What accuracy each cost up to `end` buys, as the corners of a staircase: (gflops, accuracies)."""
+def staircase(line: Iterable[TrialRecord], end: float, axis: Axis) -> tuple[list[float], list[float]]:
+    """What accuracy each cost up to `end` buys, as the corners of a staircase: (costs, accuracies)."""
     xs: list[float] = []
     ys: list[float] = []
     for record in line:
         accuracy = record.accuracy or 0.0
         if ys:
-            xs.append(record.gflops)
+            xs.append(axis.cost(record))
             ys.append(ys[-1])
-        xs.append(record.gflops)
+        xs.append(axis.cost(record))
         ys.append(accuracy)
     if xs:
         xs.append(max(end, xs[-1]))
@@ -180,6 +187,11 @@ def _range(accuracies: list[float]) -> tuple[float, float]:
     return max(0.0, min(accuracies) - margin), min(1.0, max(accuracies) + margin)
 
 
-def _costs(costs: list[float], budget: float) -> tuple[float, float]:
+def _costs(costs: list[float], budget: float | None, limit: float) -> tuple[float, float]:
+    """Left and right end of the picture; without a budget on this axis, just what the trials take."""
+    if budget is None:
+        low, high = min(costs, default=0.0), max(costs, default=limit or 1.0)
+        margin = 0.08 * (high - low) or 0.1 * high
+        return max(0.0, low - margin), high + 2 * margin
     span = budget - min([*costs, budget]) or 0.5 * budget
     return max(0.0, budget - 1.06 * span), budget + 0.25 * span

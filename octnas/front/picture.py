@@ -7,7 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from octnas.front.describe import UNITS, percent, what_search
+from octnas.front.axis import milliseconds
+from octnas.front.describe import SLOWER, percent, units, what_search
 from octnas.front.layers import sort_layers
 from octnas.front.plot import front_figure, stages, volume_figure
 from octnas.front.png import write_png
@@ -39,7 +40,7 @@ td:last-child {{ white-space: normal; min-width: 24em }}
 <p class="muted">{units}. Hover a point for its alphas. Crosses at the right edge and triangles at the lower
 edge lie beyond it.{bars}</p>
 {volume}
-<div class="wide"><table><thead><tr><th>trial on the front</th><th>GFLOPs</th><th>accuracy</th>
+<div class="wide"><table><thead><tr><th>trial on the front</th><th>GFLOPs</th>{latency}<th>accuracy</th>
 <th>backbone</th><th>downsample</th><th>alphas by stage, layer by layer</th></tr></thead><tbody>
 {rows}
 </tbody></table></div>
@@ -50,7 +51,7 @@ edge lie beyond it.{bars}</p>
 _BARS = """ Bars are means of fresh seeds on validation images with one standard deviation to each side; a
 dotted stroke leads to the trial's point, which is the one seed that the search saw and chose by."""
 
-_VOLUME = """<p class="muted">Share of the area below the budget and accuracy 1 that the front dominates, once
+_VOLUME = """<p class="muted">Share of the area below {limit} and accuracy 1 that the front dominates, once
 each complete trial was there.</p>"""
 
 
@@ -68,16 +69,18 @@ def html_page(result: SearchResult) -> str:
     counts = f"{state_counts(result)}; hypervolume {result.hypervolume:.4f}"
     volume = ""
     if result.hypervolume > 0:
-        volume = f"<h2>Hypervolume by trial</h2>\n{_drawn(volume_figure(result))}\n{_VOLUME}"
+        volume = f"<h2>Hypervolume by trial</h2>\n{_drawn(volume_figure(result))}\n"
+        volume += _VOLUME.format(limit=_limit_words(result))
     return _PAGE.format(
-        title=html.escape(f"Accuracy against compute: {result.name}"),
+        title=html.escape(f"{result.axis.subject}: {result.name}"),
         subtitle=html.escape(f"{what_search(result.header)}; {counts}"),
         verdict=_verdict(result),
         figure=_drawn(front_figure(result), library=True),
         bars=_BARS if sort_layers(result).confirmed else "",
         volume=volume,
-        units=html.escape(UNITS),
-        rows="\n".join(_row(record) for record in result.front),
+        units=html.escape(units(result.header)),
+        latency="<th>ms</th>" if result.timed else "",
+        rows="\n".join(_row(record, result) for record in result.front),
     )
 
 
@@ -98,10 +101,17 @@ def _verdict(result: SearchResult) -> str:
     return f"{said}<p>{SEEDS_HEAD}</p><ul>{''.join(lines)}</ul>" if lines else said
 
 
-def _row(record: TrialRecord) -> str:
+def _limit_words(result: SearchResult) -> str:
+    return "the budget" if result.budget is not None else result.axis.limit_words
+
+
+def _row(record: TrialRecord, result: SearchResult) -> str:
+    latency = "-" if record.latency_ms is None else milliseconds(record.latency_ms)
+    mark = f" ({SLOWER})" if result.slower_than_plain(record) else ""
     cells = (
         f"{record.id}, {record.yardstick}" if record.yardstick else record.id,
         f"{record.gflops:.3f}",
+        *([f"{latency}{mark}"] if result.timed else []),
         percent(record.accuracy),
         record.architecture.backbone,
         record.architecture.downsample,

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from octnas.front.describe import alphas_by_stage, percent, trial_label
+from octnas.front.axis import budget_note, cost_words
+from octnas.front.describe import SLOWER, SLOWER_NOTE, alphas_by_stage, percent, trial_label
 from octnas.front.labels import Canvas, place_labels
 from octnas.front.layers import Layers, backbone_colours, sort_layers, staircase
 from octnas.front.result import SearchResult
@@ -20,12 +21,16 @@ __all__ = ["front_figure", "stages", "volume_figure"]
 _INK = "#1f2933"
 _MUTED = "#6b7785"
 _GRID = "#e4e8ec"
+_SLOWER = "#b00020"
 _FONT = {"family": "system-ui, sans-serif", "size": 13, "color": _INK}
 _AXIS = {"gridcolor": _GRID, "zeroline": False, "linecolor": _MUTED, "ticks": "outside"}
 _HEIGHT, _TOP, _BOTTOM = 640, 44, 120
 _VOLUME_HEIGHT = 250
 _CANVAS = Canvas(width=520, height=_HEIGHT - _TOP - _BOTTOM, character=6.6, line=16)
 """In px, for letters of 12 px, as wide as where the page is narrow: in the frame of a tracking server."""
+
+_TITLE_LINE, _TITLE_LETTERS = 18, 72
+"""Height in px of a line below the axis' title, and how many letters go into one."""
 
 
 def stages(record: TrialRecord) -> list[str]:
@@ -34,7 +39,7 @@ def stages(record: TrialRecord) -> list[str]:
     return [f"{stage}: {' '.join(f'{alpha:.3g}' for alpha in alphas)}" for stage, alphas in by_stage.items()]
 
 
-def _hover(record: TrialRecord) -> str:
+def _hover(record: TrialRecord, layers: Layers) -> str:
     reason = f" ({record.reason})" if record.reason else ""
     seeds = seeds_line(record)
     lines = [
@@ -42,7 +47,8 @@ def _hover(record: TrialRecord) -> str:
         f"accuracy {percent(record.accuracy)} of the proxy after {record.epochs} validations",
         *([f"fresh seeds: {html.escape(seeds)}"] if seeds else []),
         html.escape(f"{record.state}{reason}"),
-        f"{record.gflops:.3f} GFLOPs, {record.params / 1e6:.2f} M parameters of the target",
+        f"{cost_words(record)}, {record.params / 1e6:.2f} M parameters of the target",
+        *([f"<b>{SLOWER_NOTE}</b>"] if record in layers.slower else []),
         f"alphas by stage, {html.escape(record.architecture.downsample)} downsampling:",
         *(html.escape(f"  {line}") for line in stages(record)),
     ]
@@ -87,13 +93,15 @@ def front_figure(result: SearchResult) -> Any:
         _Mark(name="plain", records=layers.plain, symbol="square", size=11),
         _Mark(name="over budget", records=layers.over, symbol="x-open", size=11),
     ]
-    _add_line(figure, "uniform alpha, pooled", layers.uniform_line, result.budget_gflops, uniform_line)
-    _add_line(figure, "front", layers.front_line, result.budget_gflops, front_line)
+    _add_line(figure, "uniform alpha, pooled", _corners(layers.uniform_line, result), uniform_line)
+    _add_line(figure, "front", _corners(layers.front_line, result), front_line)
     for mark in sorted(marks, key=lambda each: each.size):
         if mark.records:
             _add_points(figure, mark, layers, colours)
+    if layers.slower:
+        _add_slower(figure, layers)
     if result.best is not None:
-        _add_ring(figure, result.best)
+        _add_ring(figure, layers.place(result.best))
     if layers.confirmed:
         _add_bars(figure, layers)
     keys = [mark for mark in marks if mark.records or mark.name == "front"]
@@ -102,10 +110,14 @@ def front_figure(result: SearchResult) -> Any:
     return figure
 
 
+def _corners(line: Sequence[TrialRecord], result: SearchResult) -> tuple[list[float], list[float]]:
+    return staircase(line, result.limit, result.axis)
+
+
 def _add_line(
-    figure: Any, group: str, line: Sequence[TrialRecord], budget: float, style: dict[str, Any]
+    figure: Any, group: str, corners: tuple[list[float], list[float]], style: dict[str, Any]
 ) -> None:
-    xs, ys = staircase(line, budget)
+    xs, ys = corners
     figure.add_scatter(
         x=xs,
         y=[100 * y for y in ys],
@@ -134,16 +146,32 @@ def _add_points(figure: Any, mark: _Mark, layers: Layers, colours: Mapping[str, 
             "color": [colours[record.architecture.backbone] for record in mark.records],
             "line": {"width": 2} if mark.symbol.endswith("open") else {"width": 1, "color": "white"},
         },
-        text=[_hover(record) for record in mark.records],
+        text=[_hover(record, layers) for record in mark.records],
         customdata=[record.id for record in mark.records],
         hovertemplate="%{text}<extra></extra>",
     )
 
 
-def _add_ring(figure: Any, best: TrialRecord) -> None:
+def _add_slower(figure: Any, layers: Layers) -> None:
+    """A red ring around each trial that is slower than plain."""
+    places = [layers.place(record) for record in layers.slower]
     figure.add_scatter(
-        x=[best.gflops],
-        y=[100 * (best.accuracy or 0.0)],
+        x=[x for x, _ in places],
+        y=[100 * y for _, y in places],
+        mode="markers",
+        name=SLOWER,
+        legendrank=2000,  # after the keys of all marks
+        cliponaxis=False,
+        marker={"symbol": "circle-open", "size": 16, "color": _SLOWER, "line": {"width": 2}},
+        customdata=[record.id for record in layers.slower],
+        hoverinfo="skip",
+    )
+
+
+def _add_ring(figure: Any, place: tuple[float, float]) -> None:
+    figure.add_scatter(
+        x=[place[0]],
+        y=[100 * place[1]],
         mode="markers",
         legendgroup="front",
         marker={"symbol": "circle-open", "size": 22, "color": _INK, "line": {"width": 1.5}},
@@ -180,7 +208,7 @@ def _add_bars(figure: Any, layers: Layers) -> None:
         legendgroup="bars",
         showlegend=False,
         marker={"symbol": "line-ew", "size": 14, "line": {"width": 2.5, "color": _INK}},
-        text=[_hover(each.record) for each in layers.confirmed],
+        text=[_hover(each.record, layers) for each in layers.confirmed],
         customdata=[each.record.id for each in layers.confirmed],
         hovertemplate="%{text}<extra></extra>",
     )
@@ -220,13 +248,8 @@ def _add_keys(figure: Any, marks: Sequence[_Mark], colours: Mapping[str, str], b
 
 
 def _finish(figure: Any, result: SearchResult, layers: Layers) -> None:
-    """Axes, the budget's line and the names of the yardsticks."""
-    budget = result.budget_gflops
-    figure.add_vline(x=budget, line={"color": _INK, "width": 1.5, "dash": "dot"})
-    figure.add_vrect(x0=budget, x1=layers.right, fillcolor="#f4f5f7", line_width=0, layer="below")
-    figure.add_annotation(
-        x=budget, y=0.02, yref="paper", text=f"budget {budget:g}", showarrow=False, xanchor="left", xshift=6
-    )
+    """Axes, the budget and the names of the yardsticks."""
+    _add_budget(figure, result, layers)
     for label in place_labels(result, layers, _CANVAS):
         x, y = layers.place(label.record)
         text = html.escape(label.text)
@@ -239,21 +262,42 @@ def _finish(figure: Any, result: SearchResult, layers: Layers) -> None:
             xshift=label.dx,
             yshift=label.dy,
         )
+    below = layers.axis.title_lines(_TITLE_LETTERS)
+    more = _TITLE_LINE * len(below)
+    small = "".join(f'<br><span style="font-size:12px">{html.escape(line)}</span>' for line in below)
+    title = layers.axis.title.replace("10^9", "10<sup>9</sup>") + small
     legend = {"orientation": "h", "x": 0, "xanchor": "left", "itemdoubleclick": False}
     figure.update_layout(
         template="none",
-        height=_HEIGHT,
-        margin={"l": 62, "r": 16, "t": _TOP, "b": _BOTTOM},
+        height=_HEIGHT + more,
+        margin={"l": 62, "r": 16, "t": _TOP, "b": _BOTTOM + more},
         font=_FONT,
-        xaxis={**_AXIS, "title": "GFLOPs of the target network (10<sup>9</sup> multiply-adds)"},
+        xaxis={**_AXIS, "title": title},
         yaxis={**_AXIS, "title": "accuracy of the proxy, % of validation images"},
         hoverlabel={"bgcolor": "white", "align": "left", "font": _FONT},
-        legend={**legend, "y": -0.14, "yanchor": "top"},
+        legend={**legend, "y": -0.14 - more / _CANVAS.height, "yanchor": "top"},
         legend2={**legend, "y": 1.02, "yanchor": "bottom", "itemclick": False},
     )
     figure.update_annotations(font_size=12)
     figure.update_xaxes(range=[layers.left, layers.right], title_font_size=14)
     figure.update_yaxes(range=[100 * layers.low, 100 * layers.high], title_font_size=14)
+
+
+def _add_budget(figure: Any, result: SearchResult, layers: Layers) -> None:
+    """The line of the budget on this axis, and in words what else limits the search."""
+    note = {
+        "y": 0.02,
+        "yref": "paper",
+        "text": budget_note(result.header).replace("\n", "<br>"),
+        "showarrow": False,
+        "yanchor": "bottom",
+    }
+    if result.budget is None:
+        figure.add_annotation(x=1, xref="paper", xanchor="right", align="right", **note)
+        return
+    figure.add_vline(x=result.budget, line={"color": _INK, "width": 1.5, "dash": "dot"})
+    figure.add_vrect(x0=result.budget, x1=layers.right, fillcolor="#f4f5f7", line_width=0, layer="below")
+    figure.add_annotation(x=result.budget, xanchor="left", align="left", xshift=6, **note)
 
 
 def volume_figure(result: SearchResult) -> Any:

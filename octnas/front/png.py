@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from octnas.front.describe import what_search
+from octnas.front.axis import Axis, budget_note
+from octnas.front.describe import SLOWER, what_search
 from octnas.front.labels import Canvas, place_labels
 from octnas.front.layers import Layers, backbone_colours, sort_layers, staircase
 from octnas.front.result import SearchResult
@@ -27,18 +28,19 @@ __all__ = ["png_bytes", "write_png"]
 _INK = "#1f2933"
 _MUTED = "#6b7785"
 _GRID = "#e4e8ec"
+_SLOWER = "#b00020"
 _INCHES = (11.0, 9.8)
 _AXES = (0.075, 3.48 / 9.8, 0.9, 4.75 / 9.8)
 """Left, bottom, width and height of the inner part in shares of the picture."""
 
+_TITLE_LINE, _TITLE_LETTERS = 0.19 / 9.8, 115
+"""Height of a line below the axis' title, which the inner part gives up, and how many letters go into one."""
+
 _VOLUME_AXES = (0.075, 0.55 / 9.8, 0.9, 1.35 / 9.8)
 """The same of the hypervolume by trial."""
 
-_SENTENCE = 125
-"""Letters in a line above the picture."""
-
-_CANVAS = Canvas(width=72 * _INCHES[0] * _AXES[2], height=72 * _INCHES[1] * _AXES[3], character=5.6, line=12)
-"""In points (72 an inch), for letters of 9 points."""
+_SENTENCES = ((10.0, 125), (8.3, 150))
+"""Size of what is said above the picture and letters in a line; the second where four lines are too few."""
 
 
 def write_png(result: SearchResult, path: str | os.PathLike[str]) -> None:
@@ -67,53 +69,68 @@ def png_bytes(result: SearchResult) -> bytes:
     with rc_context(style):
         figure = Figure(figsize=_INCHES, dpi=150, facecolor="white")
         FigureCanvasAgg(figure)
-        axes = figure.add_axes(_AXES)
         layers = sort_layers(result)
+        place = _place(layers.axis)
+        axes = figure.add_axes(place)
         _frame(axes, result, layers)
         _lines(axes, result, layers)
         _points(axes, result, layers)
-        _labels(axes, result, layers)
+        _labels(axes, result, layers, place)
         bars = _bars(axes, layers)
         _legend(figure, result, layers, bars)
         _volume(figure.add_axes(_VOLUME_AXES), result)
-        figure.text(0.075, 0.962, f"Accuracy against compute: {result.name}", fontsize=15, weight="bold")
+        figure.text(0.075, 0.962, f"{layers.axis.subject}: {result.name}", fontsize=15, weight="bold")
         subtitle = (
             f"{what_search(result.header)}; {state_counts(result)}; hypervolume {result.hypervolume:.4f}"
         )
-        figure.text(0.075, 0.935, subtitle, fontsize=10, color=_MUTED)
-        figure.text(
-            0.075,
-            0.922,
-            textwrap.fill(_said(result, layers), _SENTENCE),
-            fontsize=10,
-            va="top",
-            linespacing=1.35,
-        )
+        size, letters = _SENTENCES[0]
+        figure.text(0.075, 0.935, subtitle, fontsize=size * min(1, letters / len(subtitle)), color=_MUTED)
+        size, said = _said(result, layers)
+        figure.text(0.075, 0.922, said, fontsize=size, va="top", linespacing=1.35)
         content = io.BytesIO()
         figure.savefig(content, format="png")
     return content.getvalue()
 
 
-def _said(result: SearchResult, layers: Layers) -> str:
-    """The claim, or that there is none."""
+def _place(axis: Axis) -> tuple[float, float, float, float]:
+    """`_AXES`, with room for what stands below the axis' title."""
+    left, bottom, width, height = _AXES
+    room = _TITLE_LINE * len(axis.title_lines(_TITLE_LETTERS))
+    return left, bottom + room, width, height - room
+
+
+def _said(result: SearchResult, layers: Layers) -> tuple[float, str]:
+    """The claim, or that there is none, in lines, and the size of its letters."""
     if result.claim is not None:
-        return claim_sentence(result.claim)
-    if layers.confirmed:
-        return "No candidate and uniform yardstick were trained with seeds in common, so nothing is claimed."
-    return "Nothing was confirmed with further seeds: each accuracy is of one seed."
+        said = claim_sentence(result.claim)
+    elif layers.confirmed:
+        said = "No candidate and uniform yardstick were trained with seeds in common, so nothing is claimed."
+    else:
+        said = "Nothing was confirmed with further seeds: each accuracy is of one seed."
+    filled = [(size, textwrap.fill(said, letters)) for size, letters in _SENTENCES]
+    return filled[0] if filled[0][1].count("\n") < 4 else filled[1]
 
 
 def _frame(axes: Axes, result: SearchResult, layers: Layers) -> None:
     _style(axes)
     axes.set_xlim(layers.left, layers.right)
     axes.set_ylim(100 * layers.low, 100 * layers.high)
-    axes.set_xlabel("GFLOPs of the target network (10$^9$ multiply-adds)", parse_math=True, fontsize=11)
+    title = layers.axis.title
+    if "10^9" in title:
+        axes.set_xlabel(title.replace("10^9", "10$^9$"), parse_math=True, fontsize=11)
+    else:
+        axes.set_xlabel("\n".join((title, *layers.axis.title_lines(_TITLE_LETTERS))), fontsize=11)
     axes.set_ylabel("accuracy of the proxy, % of validation images", fontsize=11)
-    axes.axvspan(result.budget_gflops, layers.right, color="#f4f5f7", zorder=0)
-    axes.axvline(result.budget_gflops, color=_INK, linewidth=1.2, linestyle=(0, (2, 2)), zorder=1)
+    if result.budget is None:
+        axes.annotate(
+            budget_note(result.header), (0.995, 0.02), xycoords="axes fraction", ha="right", fontsize=9
+        )
+        return
+    axes.axvspan(result.budget, layers.right, color="#f4f5f7", zorder=0)
+    axes.axvline(result.budget, color=_INK, linewidth=1.2, linestyle=(0, (2, 2)), zorder=1)
     axes.annotate(
-        f"budget {result.budget_gflops:g}",
-        (result.budget_gflops, 0.04),
+        budget_note(result.header),
+        (result.budget, 0.04),
         xycoords=("data", "axes fraction"),
         xytext=(6, 0),
         textcoords="offset points",
@@ -136,7 +153,7 @@ def _lines(axes: Axes, result: SearchResult, layers: Layers) -> None:
         (layers.uniform_line, _MUTED, 1.5, (0, (5, 3))),
         (layers.front_line, _INK, 2.0, "solid"),
     ):
-        xs, ys = staircase(line, result.budget_gflops)
+        xs, ys = staircase(line, result.limit, layers.axis)
         axes.plot(xs, [100 * y for y in ys], color=colour, linewidth=width, linestyle=dash, zorder=2)
 
 
@@ -163,9 +180,21 @@ def _points(axes: Axes, result: SearchResult, layers: Layers) -> None:
     draw(layers.plain, "s", 66, hollow=False, zorder=6)
     draw(layers.over, "X", 80, hollow=True, linewidths=1.5, zorder=6)
     draw(layers.front, "o", 95, hollow=False, zorder=7)
+    for record in layers.slower:
+        x, y = layers.place(record)
+        axes.scatter(
+            [x],
+            [100 * y],
+            s=160,
+            facecolors="none",
+            edgecolors=_SLOWER,
+            linewidths=1.6,
+            zorder=7.5,
+            clip_on=False,
+        )
     if result.best is not None:
-        place = ([result.best.gflops], [100 * (result.best.accuracy or 0.0)])
-        axes.scatter(*place, s=260, facecolors="none", edgecolors=_INK, linewidths=1.5, zorder=8)
+        x, y = layers.place(result.best)
+        axes.scatter([x], [100 * y], s=260, facecolors="none", edgecolors=_INK, linewidths=1.5, zorder=8)
 
 
 def _bars(axes: Axes, layers: Layers) -> ErrorbarContainer | None:
@@ -223,11 +252,16 @@ def _volume(axes: Axes, result: SearchResult) -> None:
         axes.scatter(xs, ys, s=22, marker=marker, color=_INK, zorder=3)
 
 
-def _labels(axes: Axes, result: SearchResult, layers: Layers) -> None:
+def _labels(
+    axes: Axes, result: SearchResult, layers: Layers, place: tuple[float, float, float, float]
+) -> None:
     from matplotlib import patheffects
 
     halo = [patheffects.withStroke(linewidth=2.5, foreground="white")]
-    for label in place_labels(result, layers, _CANVAS):
+    # in points, 72 an inch, for letters of 9 points
+    width, height = (72 * inches * share for inches, share in zip(_INCHES, place[2:], strict=True))
+    canvas = Canvas(width=width, height=height, character=5.6, line=12)
+    for label in place_labels(result, layers, canvas):
         axes.annotate(
             label.text,
             layers.relative(label.record),
@@ -248,7 +282,9 @@ def _legend(figure: Any, result: SearchResult, layers: Layers, bars: ErrorbarCon
 
     def key(label: str, marker: str = "", *, hollow: bool = False, **more: Any) -> Line2D:
         face = "white" if hollow else _MUTED
-        return Line2D([], [], marker=marker, label=label, markerfacecolor=face, **{"color": _MUTED, **more})
+        return Line2D(
+            [], [], marker=marker, label=label, **{"color": _MUTED, "markerfacecolor": face, **more}
+        )
 
     below = f"{len(layers.below)} below this range"
     keys = (
@@ -259,6 +295,7 @@ def _legend(figure: Any, result: SearchResult, layers: Layers, bars: ErrorbarCon
         (layers.uniform, key("uniform alpha, pooled", "D", markersize=7, linestyle=(0, (3, 2)))),
         (layers.plain, key("plain", "s", markersize=7, linestyle="")),
         (layers.over, key("over budget", "X", hollow=True, markersize=8, linestyle="")),
+        (layers.slower, key(SLOWER, "o", markerfacecolor="none", markersize=10, color=_SLOWER, linestyle="")),
     )
     shapes: list[Any] = [drawn for records, drawn in keys if records]
     if bars is not None:

@@ -6,8 +6,9 @@ import csv
 import io
 import statistics
 
+from octnas.front.axis import budget_words, milliseconds
 from octnas.front.claim import Claim
-from octnas.front.describe import UNITS, mean_alphas, percent
+from octnas.front.describe import SLOWER, mean_alphas, percent, units
 from octnas.front.picture import html_page
 from octnas.front.png import png_bytes
 from octnas.front.result import SearchResult
@@ -22,6 +23,8 @@ _COLUMNS = (
     "id",
     "yardstick",
     "gflops",
+    "latency_ms",
+    "slower_than_plain",
     "accuracy",
     "on_front",
     "backbone",
@@ -88,12 +91,12 @@ def _note(result: SearchResult) -> str:
         best = result.best
         found = (
             f"**Best candidate: trial {best.id}**, {best.architecture.backbone}, {percent(best.accuracy)} at "
-            f"{best.gflops:.3f} GFLOPs under a budget of {result.budget_gflops:g}."
+            f"{result.axis.figures(best)} under a budget of {budget_words(result.header)}."
         )
     parts = [f"{found} {verdict(result)}", *_markdown_table(result)]
     if confirmed := confirmed_lines(result):
         parts.append("\n".join((f"{SEEDS_HEAD}\n", *(f"- {line}" for line in confirmed))))
-    parts.append(f"{UNITS}. {state_counts(result)}.")
+    parts.append(f"{units(result.header)}. {state_counts(result)}.")
     return "\n\n".join(parts)
 
 
@@ -102,15 +105,26 @@ def _markdown_table(result: SearchResult) -> list[str]:
     if not result.compared:
         return []
     front = {record.id for record in result.front}
-    heads = ("trial", "GFLOPs", "accuracy", "backbone", "mean alpha by stage", "")
-    rows = [f"| {' | '.join(f'{head}{_SPACE}' for head in heads)} |", "|---|---|---|---|---|---|"]
+    timed = result.timed
+    heads = (
+        "trial",
+        "GFLOPs",
+        *(("ms",) if timed else ()),
+        "accuracy",
+        "backbone",
+        "mean alpha by stage",
+        "",
+    )
+    rows = [f"| {' | '.join(f'{head}{_SPACE}' for head in heads)} |", f"|{'---|' * len(heads)}"]
     for record in result.compared:
         place = "front" if record.id in front else "" if record.within_budget else "over budget"
         label = f"{record.id} {record.yardstick}" if record.yardstick else record.id
-        accuracy = percent(record.accuracy)
+        if result.slower_than_plain(record):
+            place = f"{place}, {SLOWER}" if place else SLOWER
+        latency = "-" if record.latency_ms is None else milliseconds(record.latency_ms)
         rows.append(
-            f"| {label}{_SPACE} | {record.gflops:.3f} | {accuracy} | {record.architecture.backbone} | "
-            f"{mean_alphas(record)} | {place} |"
+            f"| {label}{_SPACE} | {record.gflops:.3f} |{f' {latency} |' if timed else ''} "
+            f"{percent(record.accuracy)} | {record.architecture.backbone} | {mean_alphas(record)} | {place} |"
         )
     return ["\n".join(rows)]
 
@@ -120,12 +134,13 @@ def _table(result: SearchResult, ids: set[str]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_COLUMNS)
     front = {record.id for record in result.front}
-    for record in sorted(result.trials, key=lambda each: (each.gflops, each.id)):
+    for record in sorted(result.trials, key=lambda each: (result.axis.cost(each), each.id)):
         if record.id in ids:
             row = {
                 **dict.fromkeys(_COLUMNS),
                 **record.summary(),
                 **seed_values(record),
+                "slower_than_plain": result.slower_than_plain(record),
                 "on_front": record.id in front,
                 "alphas": " ".join(f"{each:.3g}" for each in record.architecture.alphas),
             }

@@ -8,8 +8,10 @@ from functools import cached_property
 from typing import Any
 
 from octnas.front import pareto
+from octnas.front.axis import Axis
 from octnas.front.claim import Claim, claim
-from octnas.record import RunFolder, SearchHeader, TrialRecord, TrialState, replay
+from octnas.front.describe import slower_than_plain
+from octnas.record import Objective, RunFolder, SearchHeader, TrialRecord, TrialState, replay
 
 __all__ = ["SearchResult"]
 
@@ -51,9 +53,46 @@ class SearchResult:
         return self.header.name
 
     @property
-    def budget_gflops(self) -> float:
-        """The largest cost allowed, in 10^9 multiply-adds of the target network."""
+    def budget_gflops(self) -> float | None:
+        """The most GFLOPs (10^9 multiply-adds) of the target network; None: no such limit."""
         return self.header.budget_gflops
+
+    @property
+    def budget_ms(self) -> float | None:
+        """The most predicted latency of the target network in ms; None: no such limit."""
+        return self.header.budget_ms
+
+    @property
+    def objective(self) -> Objective:
+        """The cost on the front's axis."""
+        return self.header.objective
+
+    @property
+    def axis(self) -> Axis:
+        """The front's cost in words, and the device of its latencies."""
+        return Axis.of(self.header)
+
+    @property
+    def device(self) -> str | None:
+        """The device for which latencies are predicted; None where the search had no profile."""
+        return None if self.header.profile is None else str(self.header.profile["device"])
+
+    @property
+    def budget(self) -> float | None:
+        """The budget on the front's axis; None where the search's only budget is of the other cost."""
+        return self.budget_gflops if self.objective == "gflops" else self.budget_ms
+
+    @cached_property
+    def limit(self) -> float:
+        """The cost up to which the front is counted: the budget of its axis, else the largest of the space.
+
+        The search writes the latter into its header's options as "limit".
+        """
+        if self.budget is not None:
+            return self.budget
+        costs = (each.cost(self.objective) for each in self.records if each.within_budget)
+        # "limit" may be off by less than a trial's last digit, and no trial within the budgets is left out
+        return max(float(self.header.options.get("limit", 0.0)), *costs, 0.0)
 
     @property
     def trials(self) -> tuple[TrialRecord, ...]:
@@ -62,25 +101,25 @@ class SearchResult:
 
     @cached_property
     def front(self) -> list[TrialRecord]:
-        """The non-dominated trials, sorted by GFLOPs; see `octnas.front.pareto`."""
-        return pareto.pareto_front(self.records, self.budget_gflops)
+        """The non-dominated trials, sorted by cost; see `octnas.front.pareto`."""
+        return pareto.pareto_front(self.records, self.limit, self.objective)
 
     @cached_property
     def compared(self) -> list[TrialRecord]:
-        """The front and the yardsticks, those over the budget too, sorted by GFLOPs."""
+        """The front and the yardsticks, those over a budget too, sorted by cost."""
         front = {record.id for record in self.front}
         shown = [each for each in self.records if each.id in front or each.yardstick is not None]
-        return sorted(shown, key=lambda each: (each.gflops, each.id))
+        return sorted(shown, key=lambda each: (each.cost(self.objective), each.id))
 
     @cached_property
     def best(self) -> TrialRecord | None:
         """The most accurate member of the front that is no yardstick, ties to the cheaper."""
-        return pareto.best(self.records, self.budget_gflops)
+        return pareto.best(self.records, self.limit, self.objective)
 
     @cached_property
     def hypervolume(self) -> float:
-        """The share (0 to 1) of the area below the budget and accuracy 1 that the front dominates."""
-        return pareto.hypervolume(self.records, self.budget_gflops)
+        """The share (0 to 1) of the area below `limit` and accuracy 1 that the front dominates."""
+        return pareto.hypervolume(self.records, self.limit, self.objective)
 
     @cached_property
     def hypervolume_by_trial(self) -> tuple[tuple[TrialRecord, float], ...]:
@@ -95,14 +134,23 @@ class SearchResult:
         front: list[TrialRecord] = []
         volumes: list[tuple[TrialRecord, float]] = []
         for record in complete:
-            front = pareto.pareto_front([*front, record], self.budget_gflops)
-            volumes.append((record, pareto.hypervolume(front, self.budget_gflops)))
+            front = pareto.pareto_front([*front, record], self.limit, self.objective)
+            volumes.append((record, pareto.hypervolume(front, self.limit, self.objective)))
         return tuple(volumes)
 
     @cached_property
     def claim(self) -> Claim | None:
         """What may be said of candidate and yardstick after both were confirmed; see `octnas.front.claim`."""
         return claim(self)
+
+    @property
+    def timed(self) -> bool:
+        """Whether latencies are known, for tables and pictures to show."""
+        return any(record.latency_ms is not None for record in self.records)
+
+    def slower_than_plain(self, record: TrialRecord) -> bool | None:
+        """Whether it is predicted to be slower than its plain network; see `octnas.front.describe`."""
+        return slower_than_plain(self.header, record)
 
     @property
     def noise_points(self) -> float | None:
@@ -118,6 +166,10 @@ class SearchResult:
         return {
             "name": self.name,
             "budget_gflops": self.budget_gflops,
+            "budget_ms": self.budget_ms,
+            "objective": self.objective,
+            "limit": self.limit,
+            "device": self.device,
             "hypervolume": self.hypervolume,
             "hypervolume_by_trial": [
                 {"trial": record.id, "hypervolume": volume} for record, volume in self.hypervolume_by_trial
@@ -128,7 +180,10 @@ class SearchResult:
             "space": self.header.space,
             "data": self.header.data,
             "seed": self.header.seed,
-            "trials": [record.summary() for record in self.trials],
+            "trials": [
+                {**record.summary(), "slower_than_plain": self.slower_than_plain(record)}
+                for record in self.trials
+            ],
         }
 
 

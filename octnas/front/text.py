@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from octnas.front.describe import UNITS, mean_alphas, percent, trial_label, what_search
+from octnas.front.axis import milliseconds
+from octnas.front.describe import SLOWER_NOTE, mean_alphas, percent, trial_label, units, what_search
 from octnas.front.result import SearchResult
 from octnas.front.verdict import SEEDS_HEAD, confirmed_lines, verdict
 from octnas.record import TrialState, run_path
@@ -19,17 +20,26 @@ __all__ = ["front_table", "result_text", "runs_table", "state_counts"]
 
 
 def front_table(result: SearchResult) -> Table:
-    """The front and the yardsticks, by GFLOPs ("over": over the budget); alphas are means over a stage."""
+    """The front and the yardsticks, by cost ("over": over a budget); alphas are means over a stage.
+
+    Latencies stand beside the GFLOPs where they are known, with a star where they are above plain's.
+    """
     from rich import box
     from rich.markup import escape
     from rich.table import Table
 
+    timed = result.timed
+    slower = {record.id for record in result.compared if result.slower_than_plain(record)}
     table = Table(title=f"Front of {escape(result.name)}", title_justify="left", box=box.SIMPLE_HEAD)
-    table.caption = UNITS
+    if timed:
+        table.padding = 0  # else seven columns fold in a terminal of 80
+    table.caption = escape(f"{units(result.header)}{f'; * {SLOWER_NOTE}' if slower else ''}")
     table.caption_justify = "left"
     table.add_column("", no_wrap=True)
     table.add_column("trial", no_wrap=True)
     table.add_column("GFLOPs", justify="right", no_wrap=True)
+    if timed:
+        table.add_column("ms", justify="right", no_wrap=True)
     table.add_column("accuracy", justify="right", no_wrap=True)
     table.add_column("backbone", overflow="fold")
     table.add_column("mean alpha by stage", no_wrap=True)
@@ -37,10 +47,13 @@ def front_table(result: SearchResult) -> Table:
     for record in result.compared:
         on_front = record.id in front
         best = result.best is not None and record.id == result.best.id
+        latency = "-" if record.latency_ms is None else milliseconds(record.latency_ms)
+        star = "*" if record.id in slower else " " if slower else ""
         table.add_row(
             "best" if best else "front" if on_front else "" if record.within_budget else "over",
             escape(f"{record.id} {record.yardstick}" if record.yardstick else record.id),
             f"{record.gflops:.3f}",
+            *([f"{latency}{star}"] if timed else []),
             percent(record.accuracy) if record.accuracy is not None else str(record.state),
             record.architecture.backbone,
             mean_alphas(record),
@@ -89,8 +102,11 @@ def runs_table(runs: Sequence[dict[str, Any]]) -> RenderableType:
 
     if not runs:
         return Text("no searches here yet: `octnas search --budget-gflops 2.0` makes one")
+    timed = any(run.get("budget_ms") is not None for run in runs)
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.caption = "budget: GFLOPs, 10^9 multiply-adds of the target network"
+    if timed:
+        table.caption += ", or ms of its predicted latency"
     table.caption_justify = "left"
     table.add_column("name", no_wrap=True)
     table.add_column("state", no_wrap=True)
@@ -99,8 +115,14 @@ def runs_table(runs: Sequence[dict[str, Any]]) -> RenderableType:
     table.add_column("budget", justify="right", no_wrap=True)
     table.add_column("created", overflow="fold", min_width=10)
     for run in runs:
-        budget = "-" if run["budget_gflops"] is None else f"{run['budget_gflops']:g}"
+        budget = _budgets(run["budget_gflops"], run.get("budget_ms"))
         trials = f"{run['finished']}/{run['trials']}"
         created = run["created"][:16].replace("T", " ")
         table.add_row(escape(run["name"]), run["state"], trials, escape(run["space"]), budget, created)
     return table
+
+
+def _budgets(gflops: float | None, ms: float | None) -> str:
+    """ "2", "30 ms" or "2, 30 ms"."""
+    given = ("" if gflops is None else f"{gflops:g}", "" if ms is None else f"{ms:g} ms")
+    return ", ".join(filter(None, given)) or "-"

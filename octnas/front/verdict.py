@@ -6,16 +6,28 @@ import math
 import statistics
 from collections.abc import Sequence
 
+from octnas.front.axis import Axis, milliseconds
 from octnas.front.claim import Claim
-from octnas.front.describe import is_uniform, percent, points, trial_label
+from octnas.front.describe import SLOWER, is_uniform, percent, points, trial_label
 from octnas.front.result import SearchResult
 from octnas.record import TrialRecord, TrialState
 from octnas.record.spread import Spread, on_test, on_validation
 
-__all__ = ["SEEDS_HEAD", "claim_sentence", "confirmed_lines", "seeds_line", "verdict", "verdict_sentences"]
+__all__ = [
+    "SEEDS_HEAD",
+    "claim_sentence",
+    "confirmed_lines",
+    "seeds_line",
+    "slower_sentences",
+    "verdict",
+    "verdict_sentences",
+]
 
 SEEDS_HEAD = "Over fresh seeds, mean ± standard deviation:"
 """What stands above `confirmed_lines`."""
+
+_NAMED = 4
+"""Members of the front that `slower_sentences` names, at most."""
 
 
 def verdict(result: SearchResult, noise_points: float | None = None) -> str:
@@ -26,9 +38,10 @@ def verdict(result: SearchResult, noise_points: float | None = None) -> str:
 def verdict_sentences(result: SearchResult, noise_points: float | None = None) -> list[str]:
     """Whether the search beats one alpha everywhere, the answer first.
 
-    Candidates are compared with the most accurate uniform yardstick within the budget at its cost or below:
-    over confirming seeds where both have them (`claim_sentence`), else by the search's single seed; and with
-    the plain network with pooled downsampling.
+    Candidates are compared with the most accurate uniform yardstick within the budgets at its cost or below
+    (latency, where that is the search's objective): over confirming seeds where both have them
+    (`claim_sentence`), else by the search's single seed; and with the plain network with pooled downsampling.
+    Members of the front that are slower than plain are named.
 
     Args:
         result: the search.
@@ -46,13 +59,14 @@ def verdict_sentences(result: SearchResult, noise_points: float | None = None) -
     claim = result.claim
     if claim is None:
         uniform = [record for record in done if is_uniform(record)]
-        sentences = [_against_uniform(candidates, uniform, noise)]
+        sentences = [_against_uniform(candidates, uniform, noise, result.axis)]
     else:
         sentences = [claim_sentence(claim)]
     if result.best is None:
         sentences.append("Every member of the front is a yardstick.")
-    top = max(candidates, key=lambda each: (each.accuracy or 0.0, -each.gflops))
-    sentences += _against_plain(top, result.trials, noise)
+    top = _most_accurate(candidates, result.axis)
+    sentences += _against_plain(top, result.trials, noise, result.axis)
+    sentences += slower_sentences(result)
     seen = _largest_spread(result)
     if noise is not None and seen > noise:
         sentences.append(
@@ -78,13 +92,13 @@ def claim_sentence(claim: Claim) -> str:
     """What the confirming seeds allow to be said, with the difference and its interval."""
     ours = statistics.fmean(claim.candidate_accuracies)
     theirs = statistics.fmean(claim.yardstick_accuracies)
-    where = f"{percent(ours)} at {claim.candidate.gflops:.3f} GFLOPs"
-    bar = f"{percent(theirs)} at {claim.yardstick.gflops:.3f} GFLOPs"
+    axis = claim.axis
+    where = f"{percent(ours)} at {axis.figures(claim.candidate)}"
+    bar = f"{percent(theirs)} at {axis.figures(claim.yardstick)}"
     heads = {
-        "beats": "The search beats the best uniform yardstick at equal or lower cost",
-        "does not beat": "The search does not beat the best uniform yardstick at equal or lower cost",
-        "cannot be told apart": "The search and the best uniform yardstick cannot be told apart at equal or "
-        "lower cost",
+        "beats": "The search beats the best uniform yardstick",
+        "does not beat": "The search does not beat the best uniform yardstick",
+        "cannot be told apart": "The search and the best uniform yardstick cannot be told apart",
     }
     images = "test images"
     if claim.images == "validation":
@@ -96,18 +110,40 @@ def claim_sentence(claim: Claim) -> str:
         low, high = claim.interval
         sure = f", 95 % interval {low:+.2f} to {high:+.2f} points, {count} paired seeds"
     side = "more" if claim.difference >= 0 else "less"
-    share = 100 * claim.candidate.gflops / claim.yardstick.gflops
     return (
-        f"{heads[claim.outcome]}: {trial_label(claim.candidate)} ({where}) against "
-        f"{trial_label(claim.yardstick)} ({bar}), {points(claim.difference / 100)} {side} with "
-        f"{share:.0f} % of its multiply-adds{sure} (means over fresh seeds, {images})."
+        f"{heads[claim.outcome]} at equal or lower {axis.quantity}: "
+        f"{trial_label(claim.candidate)} ({where}) against {trial_label(claim.yardstick)} ({bar}), "
+        f"{points(claim.difference / 100)} {side} with "
+        f"{axis.shares(claim.candidate, claim.yardstick)}{sure} (means over fresh seeds, {images}"
+        f"{axis.whose})."
     )
+
+
+def slower_sentences(result: SearchResult) -> list[str]:
+    """Which members of the front are predicted to be slower than their plain networks; none: nothing.
+
+    The best candidate is named first.
+    """
+    best = None if result.best is None else result.best.id
+    slower = [each for each in result.front if result.slower_than_plain(each)]
+    slower.sort(key=lambda each: each.id != best)
+    if not slower:
+        return []
+    plain = result.header.options["plain_latency_ms"]
+    named = []
+    for record in slower[:_NAMED]:
+        backbone = record.architecture.backbone
+        whose = "the best candidate, " if record.id == best else ""
+        ours, theirs = milliseconds(record.latency_ms or 0.0), milliseconds(float(plain[backbone]))
+        named.append(f"{whose}{trial_label(record)}, {ours} ms against {theirs} ms of the plain {backbone}")
+    more = f"; and {len(slower) - _NAMED} more of the front" if len(slower) > _NAMED else ""
+    return [f"{SLOWER[0].upper()}{SLOWER[1:]} than plain as predicted: {'; '.join(named)}{more}."]
 
 
 def confirmed_lines(result: SearchResult) -> list[str]:
     """One line for each trial that was trained with further seeds, by cost."""
     lines = []
-    for record in sorted(result.trials, key=lambda each: each.gflops):
+    for record in sorted(result.trials, key=result.axis.cost):
         seeds = seeds_line(record)
         if seeds:
             lines.append(f"{trial_label(record)}: {seeds}")
@@ -131,56 +167,64 @@ def _spread(spread: Spread) -> str:
 
 
 def _against_uniform(
-    candidates: Sequence[TrialRecord], uniform: Sequence[TrialRecord], noise: float | None
+    candidates: Sequence[TrialRecord], uniform: Sequence[TrialRecord], noise: float | None, axis: Axis
 ) -> str:
     if not uniform:
         return "No uniform yardstick is complete within the budget, so there is nothing to beat yet."
-    bar = max(uniform, key=lambda each: (each.accuracy or 0.0, -each.gflops))
-    where = f"{trial_label(bar)} ({percent(bar.accuracy)} at {bar.gflops:.3f} GFLOPs)"
-    equal = [record for record in candidates if record.gflops <= bar.gflops]
+    bar = _most_accurate(uniform, axis)
+    where = f"{trial_label(bar)} ({percent(bar.accuracy)} at {axis.figures(bar)})"
+    equal = [record for record in candidates if axis.cost(record) <= axis.cost(bar)]
     if not equal:
-        return f"No complete candidate costs as little as the best uniform yardstick, {where}."
-    top = max(equal, key=lambda each: (each.accuracy or 0.0, -each.gflops))
+        little = "costs as little" if axis.objective == "gflops" else "is as fast"
+        return f"No complete candidate {little} as the best uniform yardstick, {where}{axis.whose}."
+    top = _most_accurate(equal, axis)
     gap = (top.accuracy or 0.0) - (bar.accuracy or 0.0)
-    what = f"{trial_label(top)} ({percent(top.accuracy)} at {top.gflops:.3f} GFLOPs)"
+    what = f"{trial_label(top)} ({percent(top.accuracy)} at {axis.figures(top)})"
     if noise is not None and abs(100 * gap) < _threshold(noise):
         side = "more" if gap >= 0 else "less"
         return (
             f"The search and the best uniform yardstick do not differ beyond seed noise at equal or lower "
-            f"cost: {what} against {where}, {points(gap)} {side} with "
-            f"{100 * top.gflops / bar.gflops:.0f} % of its multiply-adds."
+            f"{axis.quantity}: {what} against {where}, {points(gap)} {side} with "
+            f"{axis.shares(top, bar)}{axis.whose}."
         )
     if gap > 0:
         return (
-            f"By one seed each the search is ahead of the best uniform yardstick at equal or lower cost: "
-            f"{what} against {where}, {points(gap)} more. No further seeds confirm that."
+            f"By one seed each the search is ahead of the best uniform yardstick at equal or lower "
+            f"{axis.quantity}: {what} against {where}, {points(gap)} more{axis.whose}. "
+            "No further seeds confirm that."
         )
-    if gap == 0 and top.gflops < bar.gflops:
+    if gap == 0 and axis.cost(top) < axis.cost(bar):
         return (
-            f"By one seed each the search equals the best uniform yardstick at lower cost: {what} against "
-            f"{where}. No further seeds confirm that."
+            f"By one seed each the search equals the best uniform yardstick at lower {axis.quantity}: {what} "
+            f"against {where}{axis.whose}. No further seeds confirm that."
         )
     return (
-        f"The search does not beat the best uniform yardstick at equal or lower cost: its best there is "
-        f"{what} against {where}, {points(gap)} less."
+        f"The search does not beat the best uniform yardstick at equal or lower {axis.quantity}: its best "
+        f"there is {what} against {where}, {points(gap)} less{axis.whose}."
     )
 
 
-def _against_plain(top: TrialRecord, trials: Sequence[TrialRecord], noise: float | None) -> list[str]:
+def _against_plain(
+    top: TrialRecord, trials: Sequence[TrialRecord], noise: float | None, axis: Axis
+) -> list[str]:
     plain = [each for each in trials if each.yardstick == "plain-pooled" and each.accuracy is not None]
     plain = [each for each in plain if each.state is TrialState.COMPLETE]
     if not plain:
         return []
-    bar = max(plain, key=lambda each: each.gflops)
+    bar = max(plain, key=axis.cost)
     gap = (top.accuracy or 0.0) - (bar.accuracy or 0.0)
     side = "above" if gap >= 0 else "below"
     over = "" if bar.within_budget else ", which is over the budget"
-    share = 100 * top.gflops / bar.gflops
     return [
         f"The most accurate candidate, {trial_label(top)}, is {points(gap)} {side} the plain "
-        f"pooled {bar.architecture.backbone} ({percent(bar.accuracy)} at {bar.gflops:.3f} GFLOPs{over}) "
-        f"with {share:.0f} % of its multiply-adds{_noise_note(gap, noise)}."
+        f"pooled {bar.architecture.backbone} ({percent(bar.accuracy)} at {axis.figures(bar)}{over}) "
+        f"with {axis.shares(top, bar)}{_noise_note(gap, noise)}."
     ]
+
+
+def _most_accurate(records: Sequence[TrialRecord], axis: Axis) -> TrialRecord:
+    """Ties go to the cheaper."""
+    return max(records, key=lambda each: (each.accuracy or 0.0, -axis.cost(each)))
 
 
 def _largest_spread(result: SearchResult) -> float:

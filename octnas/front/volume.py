@@ -42,7 +42,8 @@ def volume_curve(result: SearchResult) -> VolumeCurve:
         for number, (record, volume) in numbered
         if volume > 0
     )
-    yardsticks = hypervolume((each for each in result.records if each.yardstick), result.budget_gflops)
+    alone = (each for each in result.records if each.yardstick)
+    yardsticks = hypervolume(alone, result.limit, result.objective)
     if not points:
         return VolumeCurve(points=(), yardsticks=yardsticks, low=0.0, high=1.0)
     floor = yardsticks or points[0].volume

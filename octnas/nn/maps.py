@@ -52,8 +52,8 @@ class _EvenPool(torch.autograd.Function):
 def upsample(x: Tensor, size: Size) -> Tensor:
     """Nearest upsampling by 2, cropped to `size`: (B, C, ceil(H/2), ceil(W/2)) -> (B, C, H, W).
 
-    By a factor and not to a size: an exported graph whose batch is free would compute the size as it runs, and
-    ONNX Runtime keeps its blocked layout through a resize only where the factor is a constant.
+    By a factor and not to a size: an exported graph whose batch is free would compute the size as it runs,
+    and ONNX Runtime keeps its blocked layout through a resize only where the factor is a constant.
     """
     whole = F.interpolate(x, scale_factor=2.0, mode="nearest")
     return whole if whole.shape[-2:] == size else whole[..., : size[0], : size[1]]

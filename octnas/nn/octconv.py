@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from octnas.architecture import Alpha, Downsample, low_channels
 from octnas.errors import ArchitectureError, unknown_name
+from octnas.nn.autograd import Halving, Keeping, steps_apply, under_autocast
 from octnas.nn.maps import Map, Size, by_group, concat, nominal_size, pool, upsample
 
 __all__ = ["OctConv2d"]
@@ -123,9 +124,21 @@ class OctConv2d(nn.Module):
             return self._ordinary(high), None
         if self.depthwise:
             return self._uncrossed(high, low)
+        if high is not None and self._is_one_step(high):
+            step = Halving if self.stride[0] == 2 else Keeping
+            high, low = under_autocast(high, low)
+            return cast(Map, step.apply(high, low, self.weight, self.low_out, self.padding, self.dilation))
         if self.stride[0] == 2:
             return self._halving(high, low)
         return self._keeping(high, low, size)
+
+    def _is_one_step(self, high: Tensor) -> bool:
+        """Whether `octnas.nn.autograd` has this layer."""
+        if self.groups > 1 or self.bias is not None or not steps_apply(self.weight, high):
+            return False
+        height, width = high.shape[-2:]
+        least = 4 if self.stride[0] == 2 and self.low_out else 2
+        return height % least == 0 and width % least == 0
 
     def _ordinary(self, x: Tensor) -> Tensor:
         if self.downsample == "pooled" and self.stride[0] == 2:

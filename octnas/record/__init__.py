@@ -14,13 +14,14 @@ from octnas.record.runs import (
     runs_home,
 )
 from octnas.record.tracking_values import FrontReport
-from octnas.record.trial import EpochScore, TrialRecord, TrialState
+from octnas.record.trial import EpochScore, Objective, TrialRecord, TrialState
 
 __all__ = [
     "JOURNAL_VERSION",
     "EpochScore",
     "FrontReport",
     "Journal",
+    "Objective",
     "RunFolder",
     "RunSummary",
     "SearchHeader",

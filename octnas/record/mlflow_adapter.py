@@ -185,6 +185,7 @@ class Tracker:
         training: str,
         metrics: Mapping[str, float],
         files: Iterable[Path] = (),
+        tags: Mapping[str, str] | None = None,
     ) -> str:
         """A run for one export of a winner, a child of its search's run; returns its id.
 
@@ -194,11 +195,12 @@ class Tracker:
             training: whose weights these are ("proxy", "full" or "target").
             metrics: what was checked, for instance accuracy and accuracy_after_reload.
             files: small files to keep with the run, such as the model card.
+            tags: more of them, such as the device on which the latency was measured.
         """
         with self._translated() as client:
             name = f"export {record.id} ({training})"
             run_id, start = self._create_for(client, header, record, "export", name, {"training": training})
-            self._batch(client, run_id, values_at(metrics, 0, start))
+            self._batch(client, run_id, values_at(metrics, 0, start), tags)
             for path in files:
                 client.log_artifact(run_id, str(path))
             client.set_terminated(run_id, "FINISHED")

@@ -18,12 +18,12 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from octnas.architecture import Architecture
 from octnas.errors import RunError
 from octnas.record.journal import Journal, replay
-from octnas.record.trial import TrialRecord
+from octnas.record.trial import Objective, TrialRecord
 
 __all__ = [
     "JOURNAL_VERSION",
@@ -54,18 +54,22 @@ class Yardstick:
 class SearchHeader:
     """Everything that a search was asked for; enough to go on with it after any death.
 
-    `budget_gflops` is in 10^9 multiply-adds of the target network; `trials` counts candidates, not
-    yardsticks; `created` is ISO 8601 with a time zone. `options` holds whatever else a search was given,
-    as JSON values.
+    `budget_gflops` is in 10^9 multiply-adds of the target network, `budget_ms` in milliseconds of its latency
+    as `profile` (device, runtime, threads, batch, digest) predicts it; None: no such limit, no profile.
+    `objective` is the cost on the front's axis. `trials` counts candidates, not yardsticks; `created` is ISO
+    8601 with a time zone. `options` holds whatever else a search was given, as JSON values.
     """
 
     name: str
     space_yaml: str
-    budget_gflops: float
+    budget_gflops: float | None
     trials: int
     seed: int
     data: str
     sampler: str = "tpe"
+    budget_ms: float | None = None
+    objective: Objective = "gflops"
+    profile: Mapping[str, Any] | None = None
     space: str = ""
     backbone: str | None = None
     max_minutes: float | None = None
@@ -82,6 +86,7 @@ class SearchHeader:
         """JSON values; `from_dict` reads them back to an equal header."""
         value = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
         value["versions"] = dict(self.versions)
+        value["profile"] = None if self.profile is None else dict(self.profile)
         value["options"] = dict(self.options)
         value["yardsticks"] = [
             {"label": each.label, "architecture": each.architecture.to_json()} for each in self.yardsticks
@@ -93,6 +98,10 @@ class SearchHeader:
         """The header that `to_dict` wrote, by this or an older version; unknown keys are ignored."""
         known = {each.name for each in dataclasses.fields(cls)}
         kept = {key: item for key, item in value.items() if key in known}
+        if kept.get("objective", "gflops") not in get_args(Objective):
+            raise ValueError(
+                f"`objective` must be one of {get_args(Objective)}, but got {kept['objective']!r}"
+            )
         kept["yardsticks"] = tuple(
             Yardstick(label=each["label"], architecture=Architecture.from_json(each["architecture"]))
             for each in value.get("yardsticks", ())
@@ -110,6 +119,7 @@ class RunSummary:
     finished: int
     space: str = ""
     budget_gflops: float | None = None
+    budget_ms: float | None = None
     created: str = ""
 
     def to_dict(self) -> dict[str, Any]:
@@ -296,6 +306,7 @@ def _summary(name: str) -> RunSummary:
         finished=sum(record.state.final for record in records),
         space=run.header.space,
         budget_gflops=run.header.budget_gflops,
+        budget_ms=run.header.budget_ms,
         created=run.header.created,
     )
 

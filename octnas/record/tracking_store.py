@@ -33,6 +33,7 @@ _VIEW = "workflowType=machine_learning"  # else MLflow opens the view for chat t
 _COLUMNS = (
     "metrics.`accuracy`",
     "metrics.`gflops`",
+    "metrics.`latency_ms`",
     "params.`backbone`",
     "params.`alphas`",
     "tags.`octnas.state`",

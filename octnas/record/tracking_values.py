@@ -24,6 +24,8 @@ __all__ = [
 ]
 
 _CURVES = ("accuracy", "loss", "train_loss", "images_per_second")
+_PROFILE = ("device", "runtime", "threads", "batch")
+"""What is told of the profile that predicts a search's latencies."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,10 +71,12 @@ def architecture_params(record: TrialRecord) -> dict[str, Any]:
 
 
 def search_params(header: SearchHeader) -> dict[str, Any]:
-    """What a search was asked for."""
+    """What a search was asked for: budgets in 10^9 multiply-adds and in ms of predicted latency."""
     return {
         "space": header.space,
         "budget_gflops": header.budget_gflops,
+        "budget_ms": header.budget_ms,
+        "objective": header.objective,
         "trials": header.trials,
         "max_minutes": header.max_minutes,
         "sampler": header.sampler,
@@ -84,12 +88,14 @@ def search_params(header: SearchHeader) -> dict[str, Any]:
 
 def search_tags(header: SearchHeader) -> dict[str, str]:
     """What a search's run is found by, what it ran on, and with which versions."""
+    profile = header.profile or {}
     return {
         "octnas.search": header.name,
         "octnas.kind": "search",
         "octnas.created": header.created,
         "octnas.data_fingerprint": header.data_fingerprint,
         "mlflow.source.name": "octnas search",
+        **{f"octnas.{name}": str(profile[name]) for name in _PROFILE if name in profile},
         **{f"octnas.version.{name}": version for name, version in header.versions.items()},
     }
 
@@ -110,6 +116,8 @@ def record_values(record: TrialRecord, start: int, only: Collection[int]) -> lis
     """A trial's numbers, of its curve only the epochs in `only`; those of confirming seeds by their count."""
     values = curves(record.scores, start, only=only)
     values += values_at({"gflops": record.gflops, "params": float(record.params)}, 0, start)
+    if record.latency_ms is not None:
+        values += values_at({"latency_ms": record.latency_ms}, 0, start)
     if record.epochs:
         values += values_at({"seconds": record.seconds}, record.epochs, start)
     if not record.scores and record.accuracy is not None:

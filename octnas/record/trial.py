@@ -1,8 +1,9 @@
 """TrialRecord: what is known of one trial. Every started trial ends as one, with its state and its reason.
 
-Units: `gflops` are 10^9 multiply-adds of the target network, `params` its weights; accuracies are shares
-(0 to 1) of validation images and belong to the proxy; seconds are wall-clock. No record holds a NaN or an
-infinity: a trial that met one is FAILED, its accuracy is None and its reason says where.
+Units: `gflops` are 10^9 multiply-adds of the target network, `params` its weights, `latency_ms` its
+milliseconds as the profile of a device predicts them; accuracies are shares (0 to 1) of validation images and
+belong to the proxy; seconds are wall-clock. No record holds a NaN or an infinity: a trial that met one is
+FAILED, its accuracy is None and its reason says where.
 """
 
 from __future__ import annotations
@@ -12,11 +13,14 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 from octnas.architecture import Architecture
 
-__all__ = ["EpochScore", "TrialRecord", "TrialState"]
+__all__ = ["EpochScore", "Objective", "TrialRecord", "TrialState"]
+
+Objective = Literal["gflops", "latency"]
+"""The cost that a search weighs accuracy against: GFLOPs (10^9 multiply-adds) or ms on a device."""
 
 
 class TrialState(StrEnum):
@@ -85,10 +89,11 @@ class TrialRecord:
     """One trial: an architecture, where its training stands and what it reached.
 
     `yardstick` names a reference ("plain", "plain-pooled", "uniform-0.25"), None for a candidate.
-    `accuracy` and `loss` are of validation images with the search's `seed`. A trial that was trained again to
-    confirm a claim has further seeds in `confirm_seeds`, their accuracies on validation images in
-    `accuracy_seeds` and on test images in `test_accuracy_seeds` (empty where the data has none), in the same
-    order. `epochs` counts scored epochs, `seconds` sums their wall-clock.
+    `latency_ms` is None where the search had no profile of a device; `within_budget` is about every budget of
+    the search. `accuracy` and `loss` are of validation images with the search's `seed`. A trial that was
+    trained again to confirm a claim has further seeds in `confirm_seeds`, their accuracies on validation
+    images in `accuracy_seeds` and on test images in `test_accuracy_seeds` (empty where the data has none), in
+    the same order. `epochs` counts scored epochs, `seconds` sums their wall-clock.
     """
 
     id: str
@@ -96,6 +101,7 @@ class TrialRecord:
     state: TrialState
     gflops: float
     params: int
+    latency_ms: float | None = None
     reason: str | None = None
     accuracy: float | None = None
     loss: float | None = None
@@ -111,7 +117,7 @@ class TrialRecord:
     checkpoint: str | None = None
 
     def __post_init__(self) -> None:
-        for name in ("accuracy", "loss", "gflops", "seconds"):
+        for name in ("accuracy", "loss", "gflops", "latency_ms", "seconds"):
             number = getattr(self, name)
             if number is not None and not math.isfinite(number):
                 raise ValueError(f"`{name}` of trial {self.id} must be finite or None, but got {number}")
@@ -127,6 +133,18 @@ class TrialRecord:
             raise ValueError(f"trial {self.id} is complete, so it must have an accuracy")
         if self.state is TrialState.FAILED and not (self.reason and self.accuracy is None):
             raise ValueError(f"trial {self.id} failed, so it must have a reason and no accuracy")
+
+    def cost(self, objective: Objective) -> float:
+        """What the trial costs by the objective: GFLOPs (10^9 multiply-adds), or ms of predicted latency.
+
+        Raises:
+            ValueError: the latency was asked for and is not known.
+        """
+        if objective == "gflops":
+            return self.gflops
+        if self.latency_ms is None:
+            raise ValueError(f"trial {self.id} has no latency: its search had no profile of a device")
+        return self.latency_ms
 
     def with_score(self, score: EpochScore) -> TrialRecord:
         """The record after one more epoch, or FAILED where a number of `score` is not finite.
@@ -183,6 +201,7 @@ class TrialRecord:
             "downsample": self.architecture.downsample,
             "low_channels": list(self.architecture.low_channels),
             "gflops": self.gflops,
+            "latency_ms": self.latency_ms,
             "accuracy": self.accuracy,
             "epochs": self.epochs,
             "seconds": round(self.seconds, 3),
@@ -205,6 +224,7 @@ class TrialRecord:
             "state": str(self.state),
             "reason": self.reason,
             "gflops": self.gflops,
+            "latency_ms": self.latency_ms,
             "params": self.params,
             "accuracy": self.accuracy,
             "loss": self.loss,

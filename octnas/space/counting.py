@@ -1,10 +1,10 @@
 """Counting and uniform sampling below a cost, by dynamic programming over the graph of choices.
 
 All costs of a backbone differ by multiples of one quantum, so a table over the cost in quanta is exact.
-Where that would take too many cells (odd input sizes) the table is over a coarser grid: costs are rounded
-down edge by edge, which admits every path below the cap and some above it; these are rejected by their
-exact cost, which leaves the draw exactly uniform. After `TRIES` rejections the draw is made from the
-table that is rounded up, which holds no path above the cap.
+Where that would take too many cells (multiply-adds at odd input sizes; nanoseconds) the table is over a
+coarser grid: costs are rounded down edge by edge, which admits every path below the cap and some above it;
+these are rejected by their exact cost, which leaves the draw exactly uniform. After `TRIES` rejections the
+draw is made from the table that is rounded up, which holds no path above the cap.
 
 Counts are held as float64: exact below 2^53, else to about 13 digits.
 """
@@ -35,7 +35,7 @@ Float64 = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class CountTable:
-    """Paths of `graph` whose cost is at most the smallest plus `span` multiply-adds.
+    """Paths of `graph` whose cost is at most the smallest plus `span`.
 
     `max_cells` bounds the table's resolution; `MAX_BYTES` bounds it too.
     """
@@ -51,11 +51,11 @@ class CountTable:
 
     @cached_property
     def delta(self) -> int:
-        """Multiply-adds of a cell."""
+        """Cost of a cell."""
         return self.graph.quantum if self.exact else -(-self.span // self._cell_limit)
 
     def count(self, span: int, *, draws: int = _ESTIMATE_DRAWS) -> float:
-        """Number of paths that cost at most the smallest plus `span` (at most `self.span`) multiply-adds.
+        """Number of paths that cost at most the smallest plus `span` (at most `self.span`).
 
         Exact with an exact table (below 2^53); else the count of the table that is rounded down, times
         the share of `draws` seeded draws from it that lie below the cap.

@@ -10,9 +10,11 @@ from functools import cached_property
 from octnas.architecture import Architecture, Downsample, low_channels
 from octnas.backbones import LayerTable, Slot, layer_table
 from octnas.costs.flops import CostTable
+from octnas.costs.latency import DeviceProfile, LatencyTable
 from octnas.errors import SpaceError
-from octnas.space.graph import ChoiceGraph, build_graph
+from octnas.space.graph import ChoiceGraph, build_graphs
 from octnas.space.schema import Granularity, Target
+from octnas.space.terms import Terms, latency_terms, macs_terms
 
 __all__ = ["Dimension", "Members"]
 
@@ -76,8 +78,19 @@ class Members:
 
     @cached_property
     def graph(self) -> ChoiceGraph:
-        """The choices as paths."""
-        return build_graph(self.costs, self.table.slots, self.lows, self.octave, self.granularity)
+        """The choices as paths that cost multiply-adds."""
+        return self._graphs(self._macs)[0]
+
+    def latency_table(self, profile: DeviceProfile, downsample: Downsample) -> LatencyTable:
+        """The predicted latency of every member, and of the uniform networks, that downsamples this way."""
+        side = self.target.input_size
+        lows = [lows if octave else (0,) for lows, octave in zip(self.lows, self.octave, strict=True)]
+        return LatencyTable.of(self.table, side, side, profile, lows, downsample == "pooled")
+
+    def timed_graphs(self, table: LatencyTable) -> tuple[ChoiceGraph, ChoiceGraph]:
+        """The choices as paths that cost multiply-adds, and the same paths that cost nanoseconds."""
+        macs, ns = self._graphs(self._macs, latency_terms(table, self.lows, self.octave))
+        return macs, ns
 
     @cached_property
     def size(self) -> int:
@@ -164,6 +177,13 @@ class Members:
             values[self._step_name(slot)] = _STEPS.index(choice - center)
         values[self._downsample_name] = self.downsample.index(downsample)
         return {dimension.name: values[dimension.name] for dimension in self.dimensions}
+
+    @property
+    def _macs(self) -> Terms:
+        return macs_terms(self.costs, self.lows, self.octave)
+
+    def _graphs(self, *costs: Terms) -> tuple[ChoiceGraph, ...]:
+        return build_graphs(costs, self.table.slots, len(self.alphas), self.octave, self.granularity)
 
     @property
     def _downsample_name(self) -> str:

@@ -8,8 +8,9 @@ where V[i][s, c] is the best score of any way on from state s before step i that
 than the cheapest one, and w(e) is the edge's reduced cost in cells. V[0][0, :] is the whole front.
 
 A cell is one quantum of the costs where that takes at most `max_cells` cells, and then everything is exact.
-Else a cell is a multiple of the quantum and w is rounded up, edge by edge: every path found still is inside
-its cap, but a path just below a cap may be missed.
+Else a cell is a multiple of the quantum and w is rounded, edge by edge. Rounded up, every path found still is
+inside its cap, but a path just below a cap may be missed; rounded down, none is missed, but some found are
+above theirs; rounded to the nearest, a path found may be a cell or two above or below.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -24,13 +26,14 @@ from numpy.typing import NDArray
 
 from octnas.space.graph import ChoiceGraph
 
-__all__ = ["Optimum"]
+__all__ = ["Optimum", "Rounding"]
 
 MAX_CELLS = 2_000
 """Most cells of a table by default: a compromise between resolution and the milliseconds of a suggestion."""
 
 Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
+Rounding = Literal["up", "nearest", "down"]
 
 
 class Optimum:
@@ -38,9 +41,10 @@ class Optimum:
 
     Args:
         graph: the backbone's choices.
-        span: multiply-adds above the smallest cost that a member may take, 0 or more.
+        span: how much more than the smallest cost a member may cost, 0 or more.
         edge_scores: for each step of the graph a score for each edge, (E,), finite.
         max_cells: bounds the resolution.
+        rounding: of the costs, where the resolution does not do to tell all of them apart.
     """
 
     def __init__(
@@ -50,12 +54,13 @@ class Optimum:
         edge_scores: Sequence[Float64],
         *,
         max_cells: int = MAX_CELLS,
+        rounding: Rounding = "up",
     ) -> None:
         self._graph = graph
-        self._grid = grid = _grid(graph, span, max_cells)
+        self._grid = grid = _grid(graph, span, max_cells, rounding)
         self.delta: int = grid.delta
-        """Multiply-adds of a cell."""
-        self._tables: list[Float64] = [_padded(np.zeros((1, grid.cells)), grid.pad)]
+        """Cost of a cell."""
+        self._tables: list[Float64] = [_padded(np.zeros((1, grid.cells)), grid.pads[-1])]
         self._scores: list[Float64] = []
         for layer, scores in zip(reversed(grid.layers), reversed(edge_scores), strict=True):
             ranked = np.append(scores, 0.0)[layer.edge]
@@ -75,8 +80,8 @@ class Optimum:
 
     @property
     def values(self) -> Float64:
-        """Best total score among the members found that cost at most the smallest cost plus `cell * delta`
-        multiply-adds, (cells,) with cells = 1 + span // delta; never falls."""
+        """Best total score among the members found that cost at most the smallest cost plus `cell * delta`,
+        (cells,) with cells = 1 + span // delta; never falls."""
         return self._tables[0][: self._grid.cells]
 
     def steps(self) -> list[int]:
@@ -96,6 +101,28 @@ class Optimum:
             choices.append(int(step.choice[edge]))
             state = int(step.target[edge])
         return tuple(choices)
+
+    def paths(self, cells: Sequence[int]) -> Int64:
+        """The edges (K, steps) of a best member at each of K cells, by their number in each step."""
+        left = np.array(cells, dtype=np.int64)
+        state = np.zeros(len(left), dtype=np.int64)
+        edges = np.zeros((len(left), len(self._graph.steps)), dtype=np.int64)
+        rows = np.arange(len(left))
+        for i, (layer, scores, table, step) in enumerate(
+            zip(self._grid.layers, self._scores, self._tables[1:], self._graph.steps, strict=True)
+        ):
+            ways = table[layer.start[:, state] + left] + scores[:, state]
+            edge = layer.edge[:, state][ways.argmax(axis=0), rows]
+            edges[:, i] = edge
+            left = left - layer.weight[edge]
+            state = step.target[edge]
+        return edges
+
+    def rest(self, step: int, state: int, left: int) -> float:
+        """Best score of the ways on from a state before `step` that cost at most `left` more than the
+        cheapest one; minus infinity where there is none."""
+        pad = self._grid.pads[step]
+        return float(self._tables[step][state * (pad + self._grid.cells) + pad + left // self.delta])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,8 +151,8 @@ class _Grid:
     cells: int
     delta: int
     layers: tuple[_Layer, ...]
-    pad: int
-    """What the table after the last step is padded with."""
+    pads: tuple[int, ...]
+    """What the table before each step is padded with, and the one after the last."""
 
 
 def _padded(values: Float64, pad: int) -> Float64:
@@ -137,11 +164,12 @@ def _padded(values: Float64, pad: int) -> Float64:
 
 
 @lru_cache(maxsize=32)
-def _grid(graph: ChoiceGraph, span: int, max_cells: int) -> _Grid:
+def _grid(graph: ChoiceGraph, span: int, max_cells: int, rounding: Rounding) -> _Grid:
     quanta = span // graph.quantum
     delta = graph.quantum * max(1, -(-quanta // max_cells))
     cells = span // delta + 1
-    weights = [-(-costs // delta) for costs in graph.reduced]
+    ahead = {"up": delta - 1, "nearest": delta // 2, "down": 0}[rounding]
+    weights = [(costs + ahead) // delta for costs in graph.reduced]
     usable = _usable(graph, weights, cells)
     pads = [0, *(int(weight[use].max()) for weight, use in zip(weights, usable, strict=True))]
     layers = []
@@ -158,7 +186,7 @@ def _grid(graph: ChoiceGraph, span: int, max_cells: int) -> _Grid:
         edge[rank, sources] = edges
         start[rank, sources] = step.target[edges] * width + pads[i + 1] - weights[i][edges]
         layers.append(_Layer(edge=edge, start=start, weight=weights[i], pad=pads[i]))
-    return _Grid(cells=cells, delta=delta, layers=tuple(layers), pad=pads[-1])
+    return _Grid(cells=cells, delta=delta, layers=tuple(layers), pads=tuple(pads))
 
 
 def _usable(graph: ChoiceGraph, weights: Sequence[Int64], cells: int) -> list[NDArray[np.bool_]]:

@@ -21,7 +21,7 @@ _NEVER = 2**62
 def nearest(
     graph: ChoiceGraph, wanted: Sequence[int], span: int, rng: np.random.Generator
 ) -> tuple[int, ...]:
-    """Alpha indices, one a step, of a path at most `span` multiply-adds above the smallest cost.
+    """Alpha indices, one a step, of a path that costs at most `span` more than the smallest cost.
 
     No path within `span` (0 or more) is nearer to `wanted` in L1; among equally near ones the draw is
     random, not uniform.

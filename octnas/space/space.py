@@ -8,11 +8,14 @@ from functools import cached_property
 
 from octnas.architecture import Alpha, Architecture, Downsample, low_channels
 from octnas.backbones import layer_table
+from octnas.costs.latency import DeviceProfile
 from octnas.errors import SpaceError, unknown_name
 from octnas.space.counting import CountTable
-from octnas.space.feasible import Feasible, median_macs
+from octnas.space.feasible import Feasible
+from octnas.space.limited import CostName
 from octnas.space.members import Dimension, Members
 from octnas.space.schema import Definition, Granularity, Proxy, Target, parse_definition
+from octnas.space.spread import median_cost
 
 __all__ = ["SearchSpace", "parse_space"]
 
@@ -113,31 +116,30 @@ class SearchSpace:
 
     def smallest(self) -> Architecture:
         """The cheapest member; ties to the backbone that stands first."""
-        members = min(self._members.values(), key=lambda members: members.graph.min_macs)
+        members = min(self._members.values(), key=lambda members: members.graph.min_cost)
         return members.architecture(members.graph.smallest(), self.downsample[0])
 
     def largest(self) -> Architecture:
         """The dearest member; ties to the backbone that stands first."""
-        members = max(self._members.values(), key=lambda members: members.graph.max_macs)
+        members = max(self._members.values(), key=lambda members: members.graph.max_cost)
         return members.architecture(members.graph.largest(), self.downsample[0])
 
     @property
     def min_gflops(self) -> float:
         """The cheapest member's cost in 10^9 multiply-adds."""
-        return min(members.graph.min_macs for members in self._members.values()) / 1e9
+        return min(members.graph.min_cost for members in self._members.values()) / 1e9
 
     @cached_property
     def median_gflops(self) -> float:
         """The median over all distinct members, in 10^9 multiply-adds, by the exact count (to within one cell
         of its table where the target's size has no common quantum)."""
-        graphs = {name: members.graph for name, members in self._members.items()}
-        tables = {name: CountTable(graph, graph.max_macs - graph.min_macs) for name, graph in graphs.items()}
-        return median_macs(tables) / 1e9
+        graphs = [members.graph for members in self._members.values()]
+        return median_cost([CountTable(graph, graph.max_cost - graph.min_cost) for graph in graphs]) / 1e9
 
     @property
     def max_gflops(self) -> float:
         """The dearest member's cost in 10^9 multiply-adds."""
-        return max(members.graph.max_macs for members in self._members.values()) / 1e9
+        return max(members.graph.max_cost for members in self._members.values()) / 1e9
 
     def contains(self, arch: Architecture) -> bool:
         """Whether an architecture is a member."""
@@ -215,13 +217,21 @@ class SearchSpace:
         members = self.members(backbone)
         return members.architecture(*members.decode(values))
 
-    def feasible(self, budget_gflops: float) -> Feasible:
-        """The members whose target costs at most `budget_gflops` (10^9 multiply-adds).
+    def feasible(
+        self,
+        budget_gflops: float | None = None,
+        *,
+        budget_ms: float | None = None,
+        profile: DeviceProfile | None = None,
+        objective: CostName = "gflops",
+    ) -> Feasible:
+        """The members whose target costs at most `budget_gflops` (10^9 multiply-adds) and takes at most
+        `budget_ms`, predicted by the profile of a device; arguments as for `Feasible`.
 
         Raises:
             BudgetError: there is none; the message names the smallest reachable cost.
         """
-        return Feasible(self, budget_gflops)
+        return Feasible(self, budget_gflops, budget_ms=budget_ms, profile=profile, objective=objective)
 
 
 def parse_space(text: str, *, source: str = "search space") -> SearchSpace:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -30,11 +30,12 @@ def evaluate_network(
     std: Sequence[float],
     mode: Mode,
     batch_size: int = 250,
+    forward: Callable[[Tensor], Tensor] | None = None,
 ) -> tuple[float, float]:
     """Accuracy (0 to 1) and mean cross-entropy (nats an image) over all images of a split.
 
     `mean` and `std` are those of the image set. The network is left in the mode (training or not) in which
-    it came.
+    it came. `forward` calls the network, where that is not to be done directly.
     """
     was_training = network.training
     network.eval()
@@ -46,7 +47,7 @@ def evaluate_network(
             for images, labels in split.batches(batch_size):
                 x = to_input(images.to(mode.device, non_blocking=True), mean=mean, std=std, mode=mode)
                 with mode.autocast():
-                    logits = network(x)
+                    logits = (forward or network)(x)
                 logits = logits.float()
                 labels = labels.to(mode.device, non_blocking=True)
                 correct += (logits.argmax(1) == labels).sum()

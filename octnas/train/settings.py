@@ -17,6 +17,8 @@ Precision = Literal["auto", "fp32", "bf16"]
 Optimizer = Literal["adamw", "sgd"]
 
 
+COMPILED_STEPS = 5000
+"""Optimiser steps from which on a training on a GPU makes up for the minute or two that compiling takes."""
 _COUNTS = (
     "epochs",
     "steps",
@@ -93,6 +95,9 @@ class TrainSettings:
     precision: Precision = "auto"
     """"auto": bfloat16 on a GPU and on a CPU that multiplies it in hardware, else float32."""
     channels_last: bool = True
+    compiled: bool | None = None
+    """Whether `torch.compile` fuses what lies between the convolutions; None: on a GPU, where the training
+    has `COMPILED_STEPS` steps or more."""
     device: str = "auto"
     """"auto": a GPU where there is one; else a name such as "cpu" or "cuda:0"."""
     threads: int | None = 1
@@ -132,6 +137,12 @@ class TrainSettings:
     def steps_per_pass(self, images: int) -> int:
         """Steps of one pass over `images` training images; a last batch that is not full is left out."""
         return max(1, images // self.batch_size)
+
+    def compiles(self, device: str, images: int) -> bool:
+        """Whether the network is compiled, on a device of this type ("cpu", "cuda")."""
+        if self.compiled is not None:
+            return self.compiled
+        return device == "cuda" and self.step_bounds(images)[-1] >= COMPILED_STEPS
 
     def step_bounds(self, images: int) -> tuple[int, ...]:
         """The step at which each score is taken, ascending; the last is the length of the training."""

@@ -1,7 +1,8 @@
 """How a training runs on this machine: device, number format, memory layout, threads.
 
 The defaults are the fastest that `benchmarks/training_speed.py` measured: channels-last everywhere, and
-bfloat16 multiplications wherever the hardware has them (weights, sums and batch-norm stay float32).
+bfloat16 multiplications wherever the hardware has them (weights, sums and batch-norm stay float32). Long
+trainings on a GPU are compiled, narrow networks on a processor run in packed form (`octnas.nn.packed`).
 """
 
 from __future__ import annotations
@@ -32,11 +33,16 @@ class Mode:
         """The memory format of weights and maps."""
         return torch.channels_last if self.channels_last else torch.contiguous_format
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Number format of multiplications."""
+        return torch.float32 if self.precision == "fp32" else torch.bfloat16
+
     def autocast(self) -> AbstractContextManager[Any]:
         """The context in which the network's forward runs."""
         if self.precision == "fp32":
             return nullcontext()
-        return torch.autocast(self.device.type, dtype=torch.bfloat16)
+        return torch.autocast(self.device.type, dtype=self.dtype)
 
 
 def choose_device(name: str = "auto") -> torch.device:

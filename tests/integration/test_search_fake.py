@@ -15,18 +15,21 @@ from pathlib import Path
 
 import fakes
 import pytest
+from made_profile import made_profile
 from stand_ins import TINY_SPACE
 
 from octnas import engine
 from octnas.data import load_images
 from octnas.engine import ray_adapter
 from octnas.engine.evaluate import evaluate as train
+from octnas.engine.events import SearchEvent
 from octnas.engine.jobs import trial_job
 from octnas.engine.workers import plan_workers
-from octnas.errors import DataError, RunError, SearchFailedError, UnknownNameError
+from octnas.errors import DataError, ProfileError, RunError, SearchFailedError, UnknownNameError
 from octnas.front import SearchResult
 from octnas.record import EpochScore, Journal, RunFolder, TrialRecord, TrialState
 from octnas.space import parse_space
+from octnas.timing import profile as measuring
 
 TESTS = Path(__file__).parents[1]
 
@@ -265,6 +268,14 @@ def test_a_time_limit_ends_even_a_training_that_never_reports() -> None:
         ({"data": "./nowhere"}, DataError, "does not exist"),
         ({"sampler": "tpi"}, UnknownNameError, "did you mean 'tpe'"),
         ({"budget_gflops": 0.001}, ValueError, "smallest reachable cost"),
+        ({"budget_gflops": None}, ValueError, "give --budget-gflops, --budget-ms or both"),
+        ({"budget_ms": 0.001, "profile": made_profile(parse_space(SPACE))}, ValueError, "raise --budget-ms"),
+        (
+            {"profile": made_profile(parse_space(SPACE), device="another processor")},
+            ProfileError,
+            "another processor",
+        ),
+        ({"objective": "speed"}, UnknownNameError, "unknown objective 'speed'"),
         ({"trials": 0}, RunError, "trials >= 1"),
         ({"max_minutes": 0}, RunError, "max_minutes > 0"),
         ({"cpus_per_trial": 1000}, RunError, "cpus_per_trial"),
@@ -308,3 +319,43 @@ def test_mlflow_has_one_child_a_trial(store: str) -> None:
     result = engine.search("tiny.yaml", budget_gflops=0.04, trials=4, name="tracked", evaluate=fakes.instant)
     engine.resume("tracked")
     assert children(store, "tracked") == [record.id for record in result.trials]
+
+
+def test_a_search_for_latency_measures_the_device_once_and_resumes_by_its_copy(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OCTNAS_CACHE", str(place / "cache"))
+    profile, told = made_profile(parse_space(SPACE)), list[SearchEvent]()
+    monkeypatch.setattr(measuring, "profile", lambda space, *, progress: profile)
+    result = engine.search(
+        "tiny.yaml", budget_ms=0.6, trials=8, name="timed", evaluate=fakes.instant, listener=told.append
+    )
+    assert "measuring one" in told[0].text
+    run = RunFolder.open("timed")
+    kept = run.path / "profile.json"
+    assert kept.read_text(encoding="utf-8") == profile.to_json()
+    header = run.header
+    assert (header.budget_gflops, header.budget_ms, header.objective) == (None, 0.6, "latency")
+    assert header.profile is not None
+    assert header.profile["digest"] == profile.digest
+    assert header.options["limit"] == result.limit == 0.6
+    assert header.options["plain_latency_ms"].keys() == {"resnet18", "resnet26"}
+    side, latencies = (1, 32, 32), {record.id: record.latency_ms for record in result.trials}
+    for record in result.trials:
+        assert record.latency_ms == pytest.approx(profile.latency_ms(record.architecture, side, 10), abs=1e-4)
+        assert record.within_budget is (record.latency_ms <= 0.6)
+        assert record.within_budget or record.yardstick is not None
+    assert result.best is not None
+    assert [record.latency_ms for record in result.front] == sorted(r.latency_ms or 0 for r in result.front)
+    assert 0 < result.hypervolume < 1
+    greeting = next(event.text for event in told if event.kind == "begin")
+    assert "budget 0.6 ms, resnet18, resnet26" in greeting
+    assert f"predicted for {profile.device}, onnxruntime, 1 thread, batch 1" in greeting
+
+    # On another machine the copy still predicts; a lost one is missed before anything is trained.
+    monkeypatch.setattr("octnas.costs.profile_file.device_name", lambda kind: "another processor")
+    again = engine.resume("timed")
+    assert {record.id: record.latency_ms for record in again.trials} == latencies
+    kept.unlink()
+    with pytest.raises(ProfileError, match=r"profile\.json must be the profile that 'timed' began with"):
+        engine.resume("timed")

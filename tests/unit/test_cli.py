@@ -368,7 +368,8 @@ def test_help_and_cost_load_no_heavy_library() -> None:
 def test_every_command_takes_json_and_shows_an_example(octnas: Octnas) -> None:
     names = [command.name or command.callback.__name__ for command in app.registered_commands]  # type: ignore[union-attr]
     assert set(names) == {
-        "search", "resume", "list", "delete", "front", "cost", "spaces", "train", "export",
+        "search", "resume", "list", "delete", "front", "cost", "latency", "profile", "spaces", "train",
+        "export",
     }  # fmt: skip
     for name in names:
         text = octnas(name, "--help")

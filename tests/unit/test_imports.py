@@ -18,22 +18,33 @@ ROOT = Path(octnas.__file__).parent
 ALLOWED: dict[str, set[str]] = {
     "_version": set(),
     "errors": set(),
-    "machine": set(),
+    "machine": {"errors"},
     "backbones": {"errors"},
     "architecture": {"errors", "backbones"},
     "data": {"errors", "machine"},
     "record": {"errors", "backbones", "architecture", "_version"},
     "nn": {"errors", "backbones", "architecture"},
-    "costs": {"errors", "backbones", "architecture", "nn"},
+    "costs": {"errors", "machine", "backbones", "architecture", "nn"},
     "space": {"errors", "backbones", "architecture", "costs"},
     "front": {"errors", "backbones", "architecture", "record"},
     "train": {"errors", "backbones", "architecture", "nn", "data", "record"},
     "export": {"errors", "backbones", "architecture", "nn", "data", "record", "costs", "train", "_version"},
+    "timing": {
+        "errors",
+        "machine",
+        "backbones",
+        "architecture",
+        "nn",
+        "costs",
+        "export",
+        "space",
+        "_version",
+    },
     "lookup": {"errors", "backbones", "architecture", "record", "space"},
 }
 """What each package may import from octnas; engine, cli and the package itself may import all."""
 
-FREE = {"engine", "cli", "__init__", "__main__"}
+FREE = {"engine", "cli", "cli_arch", "cli_latency", "__init__", "__main__"}
 WITHOUT_TORCH = [
     "errors",
     "backbones",
@@ -44,7 +55,13 @@ WITHOUT_TORCH = [
     "front",
     "lookup",
     "cli",
+    "cli_arch",
+    "cli_latency",
     "engine",
+    "machine",
+    "timing",
+    "timing.profile_report",
+    "timing.report",
 ]
 ADAPTERS = {
     "ray": {"engine/ray_adapter.py"},

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 from stand_ins import TINY_SPACE
 
+from octnas.costs.latency import DeviceProfile
 from octnas.engine.campaign import Campaign
 from octnas.engine.events import Listener
 from octnas.engine.limits import TimeLimit
 from octnas.engine.session import new_campaign
 from octnas.engine.yardsticks import choose_yardsticks
-from octnas.record import RunFolder, SearchHeader
+from octnas.record import Objective, RunFolder, SearchHeader
 from octnas.space import SearchSpace, parse_space
 
 SPACE = TINY_SPACE + "proxy: {data: fashion-sample, width: 16, epochs: 9, rungs: {eta: 3, min_epochs: 1}}\n"
@@ -47,7 +48,10 @@ def make_campaign(runs_home: Path) -> MakeCampaign:
     def make(
         space: SearchSpace,
         *,
-        budget: float = 0.04,
+        budget: float | None = 0.04,
+        budget_ms: float | None = None,
+        objective: Objective = "gflops",
+        profile: DeviceProfile | None = None,
         trials: int = 12,
         sampler: str = "tpe",
         seed: int = 0,
@@ -57,12 +61,15 @@ def make_campaign(runs_home: Path) -> MakeCampaign:
         clock: Callable[[], float] = lambda: 0.0,
         listeners: tuple[Listener, ...] = (),
     ) -> Campaign:
-        feasible = space.feasible(budget)
+        feasible = space.feasible(budget, budget_ms=budget_ms, profile=profile, objective=objective)
         if run is None:
             header = SearchHeader(
                 name="run",
                 space_yaml=space.to_yaml(),
                 budget_gflops=budget,
+                budget_ms=budget_ms,
+                objective=objective,
+                profile=None if profile is None else {"digest": profile.digest},
                 trials=trials,
                 seed=seed,
                 data=space.proxy.data,

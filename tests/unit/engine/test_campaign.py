@@ -3,43 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import replace
-from typing import Any
 
 import fakes
 import pytest
+from campaign_case import Clock, MakeCampaign, drive, reopened, with_seconds
 
-from octnas.engine.campaign import Campaign
 from octnas.engine.evaluate import TrialJob
 from octnas.engine.events import SearchEvent
 from octnas.engine.limits import TIME_LIMIT, TimeLimit
 from octnas.errors import RunError, SearchFailedError
-from octnas.front import choose_to_confirm
 from octnas.record import RunFolder, TrialRecord, TrialState
 from octnas.space import SearchSpace, parse_space
-
-MakeCampaign = Callable[..., Campaign]
-
-
-def drive(campaign: Campaign, *, jobs: int = 10_000) -> list[TrialJob]:
-    """Trains one job after the other, at once; a job that goes on from a pause is another job."""
-    done: list[TrialJob] = []
-    while len(done) < jobs and not campaign.halted:
-        job = campaign.next_job()
-        if job is None:
-            break
-        done.append(job)
-        fakes.instant(job, None, lambda score, job=job: campaign.report(job.id, score))  # type: ignore[misc]
-    return done
-
-
-def reopened(campaign: Campaign) -> RunFolder:
-    """The run as a new process finds it."""
-    campaign.run.journal.release()
-    run = RunFolder.open(campaign.run.name)
-    run.journal.acquire()
-    return run
 
 
 def test_every_trial_ends_as_a_row_and_the_journal_has_it(
@@ -161,85 +135,6 @@ def test_a_repeated_score_is_written_once_and_does_not_stop_who_went_on(
     assert events == [1, 2, 3]
 
 
-def test_the_winner_and_its_yardstick_are_trained_again_with_the_same_fresh_seeds(
-    unhurried: SearchSpace, make_campaign: MakeCampaign
-) -> None:
-    campaign = make_campaign(unhurried, trials=6, confirm=3)
-    jobs = drive(campaign)
-    confirming = [job for job in jobs if job.test]
-    assert jobs[-len(confirming) :] == confirming
-    chosen = choose_to_confirm(campaign.records, 0.04)
-    assert 2 <= len(chosen) <= 3
-    seeds = (1000, 1001, 1002)
-    assert [(job.id, job.seed) for job in confirming] == [
-        (f"{trial_id}.seed{seed}", seed) for seed in seeds for trial_id in sorted(chosen, key=int)
-    ]
-    for record in reopened(campaign).records():
-        assert record.confirm_seeds == (seeds if record.id in chosen else ())
-        job = next((each for each in confirming if each.architecture == record.architecture), None)
-        if job is not None:
-            expected = tuple(fakes.score(replace(job, seed=seed), 9).accuracy for seed in seeds)
-            assert record.accuracy_seeds == expected
-            assert record.test_accuracy_seeds == tuple(each - 0.01 for each in expected)
-            assert record.accuracy not in expected
-    assert not campaign.has_work
-
-
-def test_a_second_life_confirms_what_the_first_had_not(
-    unhurried: SearchSpace, make_campaign: MakeCampaign
-) -> None:
-    campaign = make_campaign(unhurried, trials=6, confirm=2)
-    whole = [job.id for job in drive(campaign) if job.test]
-    campaign.run.journal.release()
-    RunFolder.delete("run")
-
-    campaign = make_campaign(unhurried, trials=6, confirm=2)
-    trials = len(campaign.run.header.yardsticks) + 6
-    first = drive(campaign, jobs=trials + 1)
-    orphan = campaign.next_job()
-    assert orphan is not None
-    again = make_campaign(unhurried, run=reopened(campaign))
-    assert again.has_work
-    second = drive(again)
-    assert [first[-1].id, *(job.id for job in second)] == whole
-    assert second[0].id == orphan.id
-
-
-def test_a_confirmation_that_fails_is_told_and_takes_nothing_from_the_trial(
-    unhurried: SearchSpace, make_campaign: MakeCampaign
-) -> None:
-    events: list[SearchEvent] = []
-    campaign = make_campaign(unhurried, trials=6, confirm=1, listeners=(events.append,))
-    while (job := campaign.next_job()) is not None:
-        if job.test:
-            campaign.fail(job.id, "ValueError: no luck")
-        else:
-            fakes.instant(job, None, lambda score, job=job: campaign.report(job.id, score))  # type: ignore[misc]
-    assert {record.state for record in campaign.records} == {TrialState.COMPLETE}
-    assert all(record.confirm_seeds == () for record in campaign.records)
-    notes = [event.text for event in events if event.kind == "note"]
-    assert any("could not be confirmed: ValueError: no luck" in text for text in notes)
-
-
-def test_under_a_time_limit_there_is_time_to_confirm(
-    unhurried: SearchSpace, make_campaign: MakeCampaign
-) -> None:
-    clock = _Clock()
-    campaign = make_campaign(
-        unhurried, trials=500, confirm=3, clock=clock, limit=TimeLimit.after(10, start=0.0)
-    )
-    jobs = []
-    while (job := campaign.next_job()) is not None:
-        jobs.append(job)
-        for epoch in range(1, 10):
-            clock.now += 1.0
-            campaign.report(job.id, _with_seconds(fakes.score(job, epoch), 1.0))
-    assert clock.now <= 600
-    assert {seed for record in campaign.records for seed in record.confirm_seeds} == {1000, 1001, 1002}
-    assert len(jobs) >= 60
-    assert all(record.state is TrialState.COMPLETE for record in campaign.records)
-
-
 def test_a_nan_fails_the_trial_with_its_reason(unhurried: SearchSpace, make_campaign: MakeCampaign) -> None:
     campaign = make_campaign(unhurried)
     job = campaign.next_job()
@@ -336,18 +231,10 @@ def test_a_small_space_is_trained_to_the_end_rather_than_left_at_its_rungs(
     assert any(job.scored for job in jobs)
 
 
-class _Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 def test_after_the_time_limit_nothing_starts_and_what_runs_is_stopped_unless_nearly_done(
     unhurried: SearchSpace, make_campaign: MakeCampaign
 ) -> None:
-    clock = _Clock()
+    clock = Clock()
     limit = TimeLimit.after(10, start=0.0)
     assert (limit.deadline, limit.grace) == (600.0, 30.0)
     campaign = make_campaign(unhurried, limit=limit, clock=clock)
@@ -357,7 +244,7 @@ def test_after_the_time_limit_nothing_starts_and_what_runs_is_stopped_unless_nea
 
     def report(job: TrialJob, epoch: int) -> bool:
         score = fakes.score(job, epoch, accuracy=0.5 + epoch / 100)
-        return campaign.report(job.id, _with_seconds(score, 10.0))
+        return campaign.report(job.id, with_seconds(score, 10.0))
 
     assert all(report(early, epoch) for epoch in range(1, 7))
     clock.now = 601.0
@@ -374,14 +261,10 @@ def test_after_the_time_limit_nothing_starts_and_what_runs_is_stopped_unless_nea
     assert campaign.overdue
 
 
-def _with_seconds(score: Any, seconds: float) -> Any:
-    return replace(score, seconds=seconds)
-
-
 def test_statistics_are_the_share_of_the_workers_time_in_training_steps(
     unhurried: SearchSpace, make_campaign: MakeCampaign
 ) -> None:
-    clock = _Clock()
+    clock = Clock()
     campaign = make_campaign(unhurried, clock=clock)
     clock.now = 100.0
     job = campaign.next_job()

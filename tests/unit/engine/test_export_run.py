@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 import torch
 
+from octnas.architecture import Architecture
 from octnas.data import ImageSet, MemorySplit
+from octnas.engine import export_latency
 from octnas.engine.export_run import export_run, export_text, training_folder
 from octnas.errors import ExportError, RunError
 from octnas.export import ExportReport
@@ -50,6 +52,7 @@ class Exporter:
 
     def __call__(self, network: OctaveNetwork, *, to: Path, **kwargs: Any) -> ExportReport:
         self.network, self.kwargs = network, kwargs
+        timings = kwargs["timed"](to / "model.onnx")
         return ExportReport(
             dir=to,
             files={"onnx": to / "model.onnx", "card": to / "README.md"},
@@ -59,7 +62,36 @@ class Exporter:
             images=4,
             training=kwargs["provenance"].training,
             gflops=0.01,
+            latency=timings.network,
+            target_latency=timings.target,
         )
+
+
+@dataclasses.dataclass(frozen=True)
+class Timed:
+    """In place of a measured latency: what was asked for, and that it is `ratio` of its plain twin's."""
+
+    architecture: Architecture
+    asked: dict[str, Any]
+    ratio: float
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "device": "a processor",
+            "runtime": "onnxruntime",
+            "threads": 1,
+            "batch": 1,
+            "latency_ms": 10 * self.ratio,
+            "plain_latency_ms": 10.0,
+            "ratio": self.ratio,
+            "flops_ratio": 0.5,
+            "precision": "float32",
+            "versions": {"onnxruntime": "1.0"},
+            "slower": self.ratio > 1,
+            "shape": self.asked["input_shape"],
+            "classes": self.asked["num_classes"],
+            "digest": self.architecture.digest,
+        }
 
 
 class Listener:
@@ -82,6 +114,8 @@ def exporter(monkeypatch: pytest.MonkeyPatch) -> Exporter:
     stand_in, module = Exporter(), sys.modules[export_run.__module__]
     monkeypatch.setattr(module, "export_model", stand_in)
     monkeypatch.setattr(module, "load_images", images)
+    monkeypatch.setattr(export_latency, "file_latency", lambda _, arch, **asked: Timed(arch, asked, 1.25))
+    monkeypatch.setattr(export_latency, "latency", lambda arch, **asked: Timed(arch, asked, 0.5))
     return stand_in
 
 
@@ -185,6 +219,57 @@ def test_the_card_is_told_the_targets_cost(
     assert provenance.target_gflops == pytest.approx(space.gflops(run.record("1").architecture))
     assert provenance.budget_gflops == 0.05
     assert (provenance.search, provenance.trial, provenance.seed) == ("one", "1", 3)
+
+
+@pytest.mark.usefixtures("exporter")
+def test_the_exported_network_and_the_target_are_both_timed(
+    run: RunFolder, space: SearchSpace, tmp_path: Path
+) -> None:
+    tracker = Listener()
+    report = export_run(run, "1", tmp_path / "out", tracker).to_dict()
+    winner, target = run.record("1").architecture, space.target
+    side = target.input_size
+    assert report["latency"]["digest"] == space.proxy_architecture(winner).digest
+    assert (report["latency"]["shape"], report["latency"]["classes"]) == ((1, 32, 32), 4)
+    assert report["target_latency"]["digest"] == winner.digest
+    assert report["target_latency"]["shape"] == (target.channels, side, side)
+    assert report["target_latency"]["classes"] == target.classes
+    text = export_text(report)
+    assert "this network: 12.5 ms, 1.250 of its plain network's 10 ms, at 0.500 of its FLOPs" in text
+    assert "fewer FLOPs, slower: 0.500 of the plain network's FLOPs take 1.250 of its time" in text
+    assert "the target network: 5 ms, 0.500 of its plain network's 10 ms" in text
+    assert text.count("slower") == 1
+    (_, _, facts), (_, _, version) = tracker.calls
+    assert facts["metrics"]["latency_ms"] == 12.5
+    assert facts["metrics"]["latency_ratio"] == 1.25
+    assert facts["metrics"]["plain_latency_ms"] == facts["metrics"]["target_plain_latency_ms"] == 10
+    assert facts["metrics"]["target_latency_ms"] == 5
+    assert facts["tags"] == {
+        "octnas.device": "a processor",
+        "octnas.runtime": "onnxruntime, float32, threads 1, batch 1",
+        "octnas.versions": "onnxruntime 1.0",
+        "octnas.slower_than_plain": "true",
+        "octnas.target_slower_than_plain": "false",
+    }
+    assert facts["tags"].items() <= version["tags"].items()
+
+
+def test_a_target_is_timed_once(run: RunFolder, space: SearchSpace, tmp_path: Path) -> None:
+    winner, target = run.record("1").architecture, space.target
+    at_target = dataclasses.replace(
+        images("x", target.input_size, target.channels), classes=tuple(map(str, range(target.classes)))
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(export_latency, "file_latency", lambda _, arch, **asked: Timed(arch, asked, 0.75))
+        once = export_latency.timings(tmp_path / "model.onnx", winner, at_target, winner, target)
+        assert once.network["latency_ms"] == 7.5
+        assert once.target is None
+        # other classes are another head: not the network that a budget is about
+        patch.setattr(export_latency, "latency", lambda arch, **asked: Timed(arch, asked, 0.5))
+        few = dataclasses.replace(at_target, classes=("a", "b"))
+        both = export_latency.timings(tmp_path / "model.onnx", winner, few, winner, target)
+        assert both.target is not None
+        assert both.target["classes"] == target.classes
 
 
 def test_an_unfinished_training_is_not_taken(run: RunFolder, exporter: Exporter, tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def kernel(space: SearchSpace, one: Point, other: Point, *, pairwise: bool) -> f
         members = space.members(backbone)
         graph = members.graph
         macs = space.macs(members.architecture(choices, "pooled"))
-        relative.append((2 * macs - graph.max_macs - graph.min_macs) / (graph.max_macs - graph.min_macs))
+        relative.append((2 * macs - graph.max_cost - graph.min_cost) / (graph.max_cost - graph.min_cost))
         alphas = [float(alpha) for alpha in members.alphas]
         levels = [2 * (a - alphas[0]) / (alphas[-1] - alphas[0]) - 1 for a in alphas]
         middle = sum(level**2 for level in levels) / len(levels)

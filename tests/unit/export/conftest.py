@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from export_case import CLASSES, SIDE, Exported, lived_in, noise_images, some_provenance
+from export_case import CLASSES, SIDE, Exported, lived_in, noise_images, some_provenance, some_timings
 
 from octnas.architecture import Architecture
 from octnas.data import normalise
@@ -33,5 +33,6 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
         classes=CLASSES,
         data=data,
         provenance=some_provenance(),
+        timed=some_timings,
     )
     return Exported(network=network, data=data, report=report)

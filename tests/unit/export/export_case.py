@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
 from octnas.data import ImageSet, MemorySplit
-from octnas.export import ExportReport, Provenance
+from octnas.export import ExportReport, Provenance, Timings
 from octnas.nn import OctaveNetwork
 
 CLASSES = ("cat|dog", "大", "犬_*")
@@ -71,7 +72,33 @@ def some_provenance() -> Provenance:
         target_gflops=1.137,
         target_params=11_689_512,
         budget_gflops=1.5,
+        budget_ms=9.5,
     )
+
+
+def some_timing(ms: float, plain_ms: float) -> dict[str, Any]:
+    """What `latency --json` prints, as far as a card reads it."""
+    return {
+        "device": "a processor, 2 cores",
+        "runtime": "onnxruntime",
+        "threads": 1,
+        "batch": 1,
+        "latency_ms": ms,
+        "plain_latency_ms": plain_ms,
+        "ratio": ms / plain_ms,
+        "flops_ratio": 0.75,
+        "ratio_quartiles": [ms / plain_ms - 0.01, ms / plain_ms + 0.01],
+        "slower": ms > plain_ms,
+        "precision": "float32",
+        "versions": {"onnxruntime": "1.0", "octnas": "0.1"},
+    }
+
+
+def some_timings(onnx: Path) -> Timings:
+    """In place of a measurement: the file is there, it is slower than its twin, the target is faster."""
+    assert onnx.name == "model.onnx"
+    assert onnx.stat().st_size > 1000
+    return Timings(network=some_timing(0.5, 0.4), target=some_timing(9.0, 12.0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ import onnxruntime
 import pytest
 import torch
 import torchvision
-from export_case import CLASSES, SIDE, Exported, some_provenance
+from export_case import CLASSES, SIDE, Exported, some_provenance, some_timing
 from safetensors.torch import load_file
 from stand_ins import WITHOUT_OCTNAS
 
@@ -22,7 +22,8 @@ import octnas
 from octnas.architecture import Architecture
 from octnas.costs import cost
 from octnas.errors import ExportError, ExportTargetError
-from octnas.export import check_target, export_model, files
+from octnas.export import Timings, Verification, check_target, export_model, files
+from octnas.export.card import model_card
 from octnas.nn import build
 
 NAMES = {"model.onnx", "model.pt2", "weights.safetensors", "architecture.json", "README.md", "classes.json"}
@@ -151,6 +152,50 @@ def test_the_card_states_the_figures(exported: Exported) -> None:
     assert "| `layer1.0` | 0.25 (2/8), 1 (8/8) |" in card
     assert "| `layer4.1` | 0.5 (32/64), 0.25 (16/64) |" in card
     assert "search `night-1`, trial `17`" in card
+
+
+def test_the_card_and_the_report_carry_latency(exported: Exported) -> None:
+    card = (exported.dir / "README.md").read_text(encoding="utf-8")
+    latency = card.partition("## Latency on this device")[2].partition("\n## ")[0]
+    assert "| device | a processor, 2 cores |" in latency
+    assert "| runtime | onnxruntime, float32 |" in latency
+    assert "| threads, batch | 1, 1 |" in latency
+    assert "| versions | onnxruntime 1.0, octnas 0.1 |" in latency
+    mine, _, target = latency.partition("The target network (resnet18, width 64")
+    assert "| latency | 0.5 ms |" in mine
+    assert "| latency of the plain network | 0.4 ms |" in mine
+    assert "| ratio of latency | 1.250 (quartiles 1.240 to 1.260) |" in mine
+    assert "| ratio of GFLOPs | 0.750 |" in mine
+    assert "| **slower than the plain network** | fewer FLOPs, slower on this device |" in mine
+    assert "| latency | 9 ms |" in target
+    assert "slower" not in target
+    assert "The search's limit was 9.5 ms for the target: measured 9 ms, under it." in target
+    document = exported.report.to_dict()
+    assert document["latency"] == some_timing(0.5, 0.4)
+    assert document["target_latency"] == some_timing(9.0, 12.0)
+
+
+def test_a_target_over_its_limit_is_called_so(exported: Exported) -> None:
+    architecture = exported.network.architecture
+    text = model_card(
+        architecture=architecture,
+        cost=cost(architecture, (1, SIDE, SIDE), len(CLASSES)),
+        input_shape=(1, SIDE, SIDE),
+        classes=CLASSES,
+        data=None,
+        provenance=some_provenance(),
+        verification=Verification(images=8, max_abs_difference=1e-6, logit_scale=1.0),
+        timings=Timings(network=some_timing(10.0, 12.0)),
+    )
+    assert "This network (`model.onnx`), which is the target network:" in text
+    assert "The search's limit was 9.5 ms for the target: measured 10 ms, OVER it." in text
+    assert "**slower" not in text
+
+
+@pytest.mark.usefixtures("stub")
+def test_an_export_that_was_not_timed_says_nothing_of_latency(exported: Exported, tmp_path: Path) -> None:
+    again(exported, tmp_path / "winner")
+    assert "Latency" not in (tmp_path / "winner" / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_cards_code_runs(exported: Exported, monkeypatch: pytest.MonkeyPatch) -> None:

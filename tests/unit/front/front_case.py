@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from octnas.architecture import Architecture
 from octnas.front import SearchResult
-from octnas.record import EpochScore, SearchHeader, TrialRecord, TrialState
+from octnas.record import EpochScore, Objective, SearchHeader, TrialRecord, TrialState
 
 
 def trial(
@@ -39,7 +40,9 @@ def trial(
     )
 
 
-def result(*records: TrialRecord, budget: float = 2.0, name: str = "first", **changes: Any) -> SearchResult:
+def result(
+    *records: TrialRecord, budget: float | None = 2.0, name: str = "first", **changes: Any
+) -> SearchResult:
     header = SearchHeader(
         name=name,
         space="imagenet-2d",
@@ -84,3 +87,45 @@ def confirmed() -> SearchResult:
     }
     records = (seeded(each, *seeds[each.id]) if each.id in seeds else each for each in whole().records)
     return result(*records)
+
+
+PROFILE = {
+    "device": "a processor, 2 cores",
+    "runtime": "onnxruntime",
+    "threads": 1,
+    "batch": 1,
+    "digest": "ab",
+}
+PLAIN_MS = {"resnet18": 13.0, "resnet34": 21.5, "resnet50": 30.0}
+"""Trials 4 and 5 of `timed` are slower than these."""
+
+_MS = (12.5, 20.0, 30.0, 13.0, 14.0, 22.0, 11.0, 9.0, 10.5, 12.0)
+
+
+def timed(
+    objective: Objective = "latency",
+    *,
+    gflops: float | None = None,
+    ms: float | None = 24.0,
+    profile: dict[str, Any] = PROFILE,
+    of: SearchResult | None = None,
+    **options: Any,
+) -> SearchResult:
+    """`whole`, or `of`, with latencies, under these budgets; trial 4 is slower than uniform-0.25 here."""
+    found = of or whole()
+    records = [
+        replace(
+            each,
+            latency_ms=latency,
+            within_budget=(gflops is None or each.gflops <= gflops) and (ms is None or latency <= ms),
+        )
+        for each, latency in zip(found.records, _MS, strict=True)
+    ]
+    return result(
+        *records,
+        budget=gflops,
+        budget_ms=ms,
+        objective=objective,
+        profile=profile,
+        options={"plain_latency_ms": PLAIN_MS, **options},
+    )

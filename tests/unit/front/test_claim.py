@@ -167,6 +167,7 @@ def test_the_claim_in_json() -> None:
         "yardstick": None,
         "backbone": "resnet34",
         "gflops": 1.7,
+        "latency_ms": None,
         "accuracies": [0.908, 0.910, 0.909],
         "mean_accuracy": pytest.approx(0.909),
     }

@@ -12,6 +12,7 @@ from front_case import confirmed, result, trial, whole
 from PIL import Image
 
 from octnas.front import SearchResult
+from octnas.front.axis import Axis
 from octnas.front.labels import Canvas, Label, place_labels
 from octnas.front.layers import Layers, backbone_colours, sort_layers, staircase
 from octnas.front.picture import html_page, write_html, write_png
@@ -86,9 +87,9 @@ def test_the_range_shows_complete_trials_and_puts_outliers_at_the_edge() -> None
 
 
 def test_staircase_is_the_best_accuracy_so_far() -> None:
-    xs, ys = staircase([trial("1", 1.0, 0.5), trial("2", 1.5, 0.7)], 2.0)
+    xs, ys = staircase([trial("1", 1.0, 0.5), trial("2", 1.5, 0.7)], 2.0, Axis())
     assert list(zip(xs, ys, strict=True)) == [(1.0, 0.5), (1.5, 0.5), (1.5, 0.7), (2.0, 0.7)]
-    assert staircase([], 2.0) == ([], [])
+    assert staircase([], 2.0, Axis()) == ([], [])
 
 
 def test_crowded_labels_do_not_cover_each_other() -> None:
@@ -311,7 +312,7 @@ def test_the_report_holds_tables_and_pictures() -> None:
     assert {row["id"] for row in trials if row["on_front"] == "True"} == {"4", "0", "5"}
     found, table, units = report.note.split("\n\n")
     assert found.startswith(
-        "**Best candidate: trial 5**, resnet34, 93.00 % at 1.700 GFLOPs under a budget of 2."
+        "**Best candidate: trial 5**, resnet34, 93.00 % at 1.700 GFLOPs under a budget of 2 GFLOPs."
     )
     assert "is ahead of the best uniform yardstick" in found
     rows = [

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from octnas.architecture import Architecture
 from octnas.costs.report import cost_report, cost_table
-from octnas.engine.sizing import dry_run, dry_run_table
+from octnas.engine import dry_run, dry_run_table
 from octnas.front.text import result_text
 from octnas.space.report import catalog_report, catalog_table
 

@@ -36,6 +36,15 @@ def complete(trial_id: str = "0", accuracies: tuple[float, ...] = (0.6, 0.7), **
     return record.with_state(TrialState.COMPLETE)
 
 
+PROFILE = {
+    "device": "a processor, 2 cores",
+    "runtime": "onnxruntime",
+    "threads": 1,
+    "batch": 1,
+    "digest": "ab",
+}
+
+
 def header(name: str = "first", **changes: Any) -> SearchHeader:
     values: dict[str, Any] = {
         "space": "imagenet-2d",

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from record_case import complete, header, running, score
+from record_case import PROFILE, complete, header, running, score
 
 from octnas.errors import TrackingError
 from octnas.record import FrontReport, TrialState
@@ -92,6 +92,26 @@ def test_a_search_is_one_run_with_its_params_tags_and_space(client: Any, uri: st
         artifacts = Path(run.info.artifact_uri.removeprefix("file://"))
         assert artifacts.is_relative_to(Path(uri.removeprefix("sqlite:///")).parent / "mlruns")
     assert f"/runs/{run_id}?workflowType=machine_learning" in tracker.link()
+
+
+def test_a_search_under_a_budget_of_time_tells_its_device_and_latencies(client: Any, uri: str) -> None:
+    tracker = Tracker(uri)
+    tracker.start_search(
+        header("timed", budget_gflops=None, budget_ms=24.0, objective="latency", profile=PROFILE)
+    )
+    tracker.log_trial(complete("1", latency_ms=12.5))
+    tracker.finish("complete")
+    (run,) = _runs(client, "timed", "search")
+    assert (run.data.params["budget_ms"], run.data.params["objective"]) == ("24.0", "latency")
+    assert "budget_gflops" not in run.data.params
+    tags = {name: run.data.tags[f"octnas.{name}"] for name in ("device", "runtime", "threads", "batch")}
+    assert tags == {"device": "a processor, 2 cores", "runtime": "onnxruntime", "threads": "1", "batch": "1"}
+    (trial,) = _runs(client, "timed", "trial")
+    assert (trial.data.metrics["latency_ms"], trial.data.metrics["gflops"]) == (12.5, 1.137)
+    tracker.start_search(header("untimed"))
+    (plain,) = _runs(client, "untimed", "search")
+    assert plain.data.params["objective"] == "gflops"
+    assert "octnas.device" not in plain.data.tags
 
 
 def test_a_trial_is_one_child_with_its_curve_whatever_is_repeated(client: Any, uri: str) -> None:
@@ -184,7 +204,9 @@ def test_the_front_is_shown(client: Any, uri: str) -> None:
     assert f"({page}/{run.info.run_id}/artifacts/front.html?workflowType=machine_learning)" in note[1]
     assert f"({page}?workflowType=machine_learning&viewStateShareKey=octnas)" in note[1]
     view = json.loads(experiment.tags["mlflow.sharedViewState.octnas"])
-    assert {"metrics.`accuracy`", "metrics.`gflops`", "tags.`octnas.state`"} <= set(view["selectedColumns"])
+    assert {"metrics.`accuracy`", "metrics.`gflops`", "metrics.`latency_ms`", "tags.`octnas.state`"} <= set(
+        view["selectedColumns"]
+    )
     assert run.data.metrics["hypervolume"] == 0.41
     for name, content in REPORT.files.items():
         data = Path(client.download_artifacts(run_id, name)).read_bytes()
@@ -279,8 +301,10 @@ def test_training_export_and_registration(client: Any, uri: str, tmp_path: Path)
         training="full",
         metrics={"accuracy": 0.9, "max_abs_difference": 1e-6},
         files=[tmp_path / "README.md"],
+        tags={"octnas.device": "a processor, 2 cores"},
     )
     run = client.get_run(exported)
+    assert run.data.tags["octnas.device"] == "a processor, 2 cores"
     assert (run.data.tags["octnas.kind"], run.data.tags["mlflow.parentRunId"]) == ("export", parent)
     assert Path(client.download_artifacts(exported, "README.md")).read_text() == "card"
 

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from record_case import complete, header, running, score
+from record_case import PROFILE, complete, header, running, score
 
 from octnas.errors import RunError
 from octnas.record import (
@@ -39,6 +39,20 @@ def _finished(name: str) -> RunFolder:
 def test_header_round_trip() -> None:
     full = header(max_minutes=15.0, gpus_per_trial=0.5, backbone="resnet50", tracking_uri="sqlite:///x.db")
     assert SearchHeader.from_dict(json.loads(json.dumps(full.to_dict()))) == full
+    timed = header(budget_gflops=None, budget_ms=24.0, objective="latency", profile=PROFILE)
+    assert SearchHeader.from_dict(json.loads(json.dumps(timed.to_dict()))) == timed
+    assert timed.to_dict()["budget_gflops"] is None
+
+
+def test_a_header_with_an_unknown_objective_is_damaged(home: Path) -> None:
+    run = _finished("odd")
+    text = run.journal.path.read_text()
+    run.journal.path.write_text(text.replace('"objective":"gflops"', '"objective":"watts"', 1))
+    with pytest.raises(
+        RunError, match=r"header of run 'odd' is damaged .*`objective` must be one of .*'watts'"
+    ):
+        RunFolder.open("odd")
+    assert [summary.state for summary in list_runs()] == ["damaged"]
 
 
 def test_a_run_is_found_again_as_it_was_made(home: Path) -> None:
@@ -176,6 +190,8 @@ def test_a_journal_of_the_first_version_loads_for_ever(home: Path) -> None:
     shutil.copy(OLD_JOURNAL, home / "old" / "journal.jsonl")
     run = RunFolder.open("old")
     assert run.header.budget_gflops == 2.0
+    assert (run.header.budget_ms, run.header.objective, run.header.profile) == (None, "gflops", None)
+    assert {(record.latency_ms, record.cost("gflops")) for record in run.records()} == {(None, 1.137)}
     assert run.header.yardsticks[0].label == "uniform-0.5"
     assert run.header.yardsticks[0].architecture.low_channels[:5] == (32, 32, 32, 32, 64)
     records = {record.id: record for record in run.records()}

@@ -52,6 +52,7 @@ def test_summary_has_the_documented_keys_and_values() -> None:
         complete("a-1", accuracy_seeds=(0.71, 0.72), checkpoint="checkpoints/a-1.pt"),
         complete("2").with_state(TrialState.STOPPED, "rung 2: rank 5 of 9"),
         complete("3").failed("worker died"),
+        complete("4", latency_ms=12.5),
     ],
 )
 def test_dict_round_trip_through_strict_json(record: TrialRecord) -> None:
@@ -77,10 +78,19 @@ def test_a_score_that_is_not_finite_fails_the_trial_and_says_where(
     assert [each.epoch for each in record.scores] == [1, 2]
 
 
-@pytest.mark.parametrize("field", ["accuracy", "loss", "gflops", "seconds"])
+@pytest.mark.parametrize("field", ["accuracy", "loss", "gflops", "latency_ms", "seconds"])
 def test_no_record_holds_a_number_that_is_not_finite(field: str) -> None:
     with pytest.raises(ValueError, match=f"`{field}` of trial 0 must be finite"):
         replace(complete(), **{field: math.nan})
+
+
+def test_cost_is_that_of_the_objective() -> None:
+    timed = complete("4", latency_ms=12.5)
+    assert (timed.cost("gflops"), timed.cost("latency"), timed.summary()["latency_ms"]) == (1.137, 12.5, 12.5)
+    assert complete().cost("gflops") == 1.137
+    assert complete().summary()["latency_ms"] is None
+    with pytest.raises(ValueError, match="trial 0 has no latency: its search had no profile"):
+        complete().cost("latency")
 
 
 def test_complete_without_accuracy_cannot_be() -> None:

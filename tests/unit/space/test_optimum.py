@@ -27,7 +27,7 @@ def follow(
     state, total, macs = 0, 0.0, members.graph.constant
     for step, score, choice in zip(members.graph.steps, scores, choices, strict=True):
         edge = next(e for e in range(step.source.size) if (step.source[e], step.choice[e]) == (state, choice))
-        total, macs, state = total + score[edge], macs + int(step.macs[edge]), int(step.target[edge])
+        total, macs, state = total + score[edge], macs + int(step.cost[edge]), int(step.target[edge])
     return total, macs
 
 
@@ -39,14 +39,14 @@ def test_best_at_every_cost_is_the_best_by_enumeration(tiny: Tiny) -> None:
     for seed, backbone in enumerate(tiny.space.backbones):
         members = tiny.space.members(backbone)
         graph, scores = members.graph, scored(members, seed)
-        span = graph.max_macs - graph.min_macs
+        span = graph.max_cost - graph.min_cost
         best = Optimum(graph, span, scores, max_cells=span // graph.quantum)
         assert best.delta == graph.quantum
         cells, totals = [], []
         for choices, macs in members_of(tiny, backbone).items():
             total, along = follow(members, scores, choices)
             assert along == macs
-            cells.append((macs - graph.min_macs) // graph.quantum)
+            cells.append((macs - graph.min_cost) // graph.quantum)
             totals.append(total)
         expected = np.full(len(best.values), -np.inf)
         np.maximum.at(expected, cells, totals)
@@ -57,14 +57,14 @@ def test_paths_have_the_value_and_fit(tiny: Tiny) -> None:
     for seed, backbone in enumerate(tiny.space.backbones):
         members = tiny.space.members(backbone)
         graph, scores = members.graph, scored(members, seed)
-        best = Optimum(graph, graph.max_macs - graph.min_macs, scores, max_cells=10**9)
+        best = Optimum(graph, graph.max_cost - graph.min_cost, scores, max_cells=10**9)
         front = best.steps()
         assert front[0] == 0
         for cell in front:
             total, macs = follow(members, scores, best.path(cell))
             assert total == pytest.approx(best.values[cell], abs=1e-12)
             # No cheaper member is as good, so the path sits exactly on the cell's cost.
-            assert macs == graph.min_macs + cell * best.delta
+            assert macs == graph.min_cost + cell * best.delta
         assert np.all(np.diff(best.values) >= 0)
         assert set(front[1:]) == {
             c for c in range(1, len(best.values)) if best.values[c] > best.values[c - 1]
@@ -76,13 +76,13 @@ def test_a_coarse_grid_never_exceeds_the_cap(tiny: Tiny, max_cells: int) -> None
     for seed, backbone in enumerate(tiny.space.backbones):
         members = tiny.space.members(backbone)
         graph, scores = members.graph, scored(members, seed)
-        span = (graph.max_macs - graph.min_macs) * 2 // 3
+        span = (graph.max_cost - graph.min_cost) * 2 // 3
         coarse = Optimum(graph, span, scores, max_cells=max_cells)
         fine = Optimum(graph, span, scores, max_cells=10**9)
         assert len(coarse.values) <= max_cells + 1
         for cell in range(len(coarse.values)):
             total, macs = follow(members, scores, coarse.path(cell))
-            assert macs <= graph.min_macs + cell * coarse.delta <= graph.min_macs + span
+            assert macs <= graph.min_cost + cell * coarse.delta <= graph.min_cost + span
             assert total == pytest.approx(coarse.values[cell], abs=1e-12)
             assert total <= fine.values[cell * coarse.delta // fine.delta] + 1e-12
 
@@ -91,7 +91,7 @@ def test_no_span_leaves_the_cheapest(tiny: Tiny) -> None:
     for backbone in tiny.space.backbones:
         members = tiny.space.members(backbone)
         best = Optimum(members.graph, 0, scored(members, 3))
-        cheapest = [c for c, macs in members_of(tiny, backbone).items() if macs == members.graph.min_macs]
+        cheapest = [c for c, macs in members_of(tiny, backbone).items() if macs == members.graph.min_cost]
         assert best.values.shape == (1,)
         assert best.path(0) in cheapest
         assert best.values[0] == pytest.approx(
@@ -104,11 +104,11 @@ def test_ties_go_to_the_smaller_indices(tiny: Tiny) -> None:
         members = tiny.space.members(backbone)
         graph = members.graph
         level = [np.zeros(step.source.size) for step in graph.steps]
-        best = Optimum(graph, graph.max_macs - graph.min_macs, level, max_cells=10**9)
+        best = Optimum(graph, graph.max_cost - graph.min_cost, level, max_cells=10**9)
         assert best.steps() == [0]
         inside = members_of(tiny, backbone)
         for cell in {0, len(best.values) // 2, len(best.values) - 1}:
-            cap = graph.min_macs + cell * best.delta
+            cap = graph.min_cost + cell * best.delta
             assert best.path(cell) == min(choices for choices, macs in inside.items() if macs <= cap)
 
 
@@ -116,7 +116,7 @@ def test_a_real_space_below_a_budget() -> None:
     space = load_space("imagenet-2d")
     members = space.members("resnet50")
     graph, scores = members.graph, scored(members, 0)
-    span = 2_431_000_000 - graph.min_macs
+    span = 2_431_000_000 - graph.min_cost
     best = Optimum(graph, span, scores)
     assert best.delta == graph.quantum
     rng, feasible = np.random.default_rng(0), space.feasible(2.431)
@@ -124,7 +124,7 @@ def test_a_real_space_below_a_budget() -> None:
         choices = members.choices(feasible.sample(rng, "resnet50"))
         assert choices is not None
         total, macs = follow(members, scores, choices)
-        assert total <= best.values[(macs - graph.min_macs) // best.delta] + 1e-12
+        assert total <= best.values[(macs - graph.min_cost) // best.delta] + 1e-12
 
 
 def test_states_remember_what_the_graph_says(tiny: Tiny) -> None:

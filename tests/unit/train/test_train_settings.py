@@ -144,3 +144,13 @@ def test_the_learning_rate_rises_in_a_line_and_falls_along_a_cosine() -> None:
 
 def test_without_warm_up_the_first_step_has_the_peak() -> None:
     assert learning_rate(0, total=1, peak=0.3, warmup=0.5) == pytest.approx(0.3)
+
+
+def test_long_trainings_on_a_gpu_are_compiled() -> None:
+    long, short = TrainSettings(steps=6000), TrainSettings(steps=700)
+    assert long.compiles("cuda", 1000)
+    assert not long.compiles("cpu", 1000)
+    assert not short.compiles("cuda", 1000)
+    assert TrainSettings(epochs=60, batch_size=10).compiles("cuda", 1000)
+    assert TrainSettings(steps=700, compiled=True).compiles("cpu", 1000)
+    assert not TrainSettings(steps=6000, compiled=False).compiles("cuda", 1000)

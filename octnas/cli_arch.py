@@ -1,0 +1,86 @@
+"""What commands that take an ARCH share: its options, its parsing, and how a document is printed."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from octnas.errors import ArchitectureError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from octnas.architecture import Architecture
+
+__all__ = [
+    "Alpha",
+    "Arch",
+    "Classes",
+    "Downsample",
+    "InputShape",
+    "Json",
+    "emit",
+    "find_arch",
+    "parse_shape",
+    "say",
+]
+
+Arch = Annotated[str, typer.Argument(metavar="ARCH", help="A backbone, a JSON file, or NAME:ID.")]
+Alpha = Annotated[str | None, typer.Option(help="One alpha for the whole backbone, 0 to 1.")]
+Downsample = Annotated[
+    Literal["strided", "pooled"] | None, typer.Option(help="What plain layers with stride 2 do.")
+]
+InputShape = Annotated[
+    str | None, typer.Option("--input", metavar="CxHxW", help="Input shape, for instance 3x224x224.")
+]
+Classes = Annotated[int | None, typer.Option(min=1, help="Number of classes. Default 1000.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
+
+
+def find_arch(
+    arch: str,
+    *,
+    alpha: str | None,
+    downsample: Literal["strided", "pooled"] | None,
+    input_: str | None,
+    classes: int | None,
+) -> tuple[Architecture, tuple[int, int, int] | None, int]:
+    """The architecture that ARCH and its options name, its input shape (None: the usual) and its classes."""
+    from octnas.lookup import find_architecture
+
+    shape = None if input_ is None else parse_shape(input_)
+    found = find_architecture(
+        arch, alpha=alpha, downsample=downsample, input_size=None if shape is None else min(shape[1:])
+    )
+    return found.architecture, shape or found.input_shape, classes or found.num_classes
+
+
+def parse_shape(text: str) -> tuple[int, int, int]:
+    """The value of --input, "3x224x224", as (channels, height, width)."""
+    parts = text.lower().split("x")
+    if len(parts) != 3 or not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise ArchitectureError(
+            f"`--input` must be CxHxW in whole numbers, for instance 3x224x224, but got {text!r}"
+        )
+    return int(parts[0]), int(parts[1]), int(parts[2])
+
+
+def emit(document: dict[str, Any], as_json: bool, render: Callable[[], RenderableType]) -> None:
+    """Print the document as JSON, or what `render` makes of it, on standard output."""
+    if as_json:
+        sys.stdout.write(json.dumps(document, allow_nan=False) + "\n")
+        return
+    from rich.console import Console
+
+    rendered = render()
+    Console(soft_wrap=isinstance(rendered, str)).print(rendered, markup=False, highlight=False)
+
+
+def say(message: str) -> None:
+    """Write one line to standard error."""
+    sys.stderr.write(f"octnas: {' '.join(message.split())}\n")
+    sys.stderr.flush()

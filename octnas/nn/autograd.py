@@ -1,0 +1,234 @@
+"""Octave layers as single steps of automatic differentiation, for training outside a compiler.
+
+Written as a chain of operations, a layer keeps the pooled and concatenated copies of its input for the
+backward pass, upsamples gradients into maps of their own, and cuts the dense kernel into views whose
+gradients are joined again. Here a layer keeps its input and its kernel alone: copies are made anew in the
+backward pass (they cost a hundredth of the convolutions that read them), gradients are added where they
+belong, and the kernel's gradient is written once, in the kernel's own number format. The numbers are those
+of the chain.
+
+Legend: B images, C channels, H and W px of the high input, both even. A kernel is dense,
+(C_out, C_in, k, k), channels ordered [high | low].
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+__all__ = ["Halving", "Keeping", "steps_apply", "under_autocast"]
+
+Pair = tuple[int, int]
+_WIDE = 64
+"""Channels from which on adding by windows is faster on a CPU, in float32; measured with channels last."""
+_convolution_backward = torch.ops.aten.convolution_backward
+
+
+def steps_apply(weight: Tensor, x: Tensor) -> bool:
+    """Whether gradients are recorded by an ordinary run: compilers and tracers see the plain operations."""
+    device = x.device.type
+    return (
+        weight.requires_grad
+        and torch.is_grad_enabled()
+        and device in ("cpu", "cuda")
+        and (weight.dtype == x.dtype or torch.is_autocast_enabled(device))
+        and not torch.compiler.is_compiling()
+        and not torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]
+    )
+
+
+def under_autocast(high: Tensor, low: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """A map in the number format in which autocast would convolve it; the kernel follows in each step."""
+    device = high.device.type
+    if not torch.is_autocast_enabled(device):
+        return high, low
+    dtype = torch.get_autocast_dtype(device)
+    return high.to(dtype), None if low is None else low.to(dtype)
+
+
+def _add_upsampled(high: Tensor, low: Tensor, factor: float = 1.0) -> Tensor:
+    """high += factor * upsample(low), in place.
+
+    Args:
+        high: (B, C, H, W), H and W even.
+        low: (B, C, H / 2, W / 2).
+    """
+    if high.device.type == "cpu" and (high.dtype != torch.float32 or high.shape[1] < _WIDE):
+        return high.add_(F.interpolate(low, scale_factor=2.0, mode="nearest"), alpha=factor)
+    # Each window adds its pixel: no upsampled map is written and read again.
+    images, channels, height, width = low.shape
+    windows = high.view(images, channels, height, 2, width, 2)
+    windows.add_(low[:, :, :, None, :, None], alpha=factor)
+    return high
+
+
+def _pool(x: Tensor) -> Tensor:
+    return F.avg_pool2d(x, 2)
+
+
+def _windows_summed(x: Tensor) -> Tensor:
+    """The gradient of nearest upsampling."""
+    return F.avg_pool2d(x, 2, divisor_override=1)
+
+
+def _spread(low: Tensor) -> Tensor:
+    """The gradient of `_pool`."""
+    return F.interpolate(low * 0.25, scale_factor=2.0, mode="nearest")
+
+
+def _merged(high: Tensor, low: Tensor | None) -> Tensor:
+    return _pool(high) if low is None else torch.cat((_pool(high), low), 1)
+
+
+class _Kernel:
+    """A dense kernel in a backward pass: its blocks, and their gradients as they come in."""
+
+    def __init__(self, ctx: Any, weight: Tensor, dtype: torch.dtype) -> None:
+        self._weight, self._padding, self._dilation = weight.to(dtype), ctx.padding, ctx.dilation
+        self._asked = ctx.needs_input_grad[2]
+        self.gradient = torch.empty_like(weight) if self._asked else None
+
+    def backward(
+        self, gradient: Tensor, x: Tensor, rows: slice, columns: slice, *, wanted: bool = True
+    ) -> Tensor:
+        """The gradient of `x`, from that of its convolution with one block; the block's is kept."""
+        inputs: Tensor
+        inputs, block, _ = _convolution_backward(
+            gradient,
+            x,
+            self._weight[rows, columns],
+            None,
+            (1, 1),
+            self._padding,
+            self._dilation,
+            False,
+            (0, 0),
+            1,
+            (wanted, self._asked, False),
+        )
+        if self.gradient is not None:
+            self.gradient[rows, columns] = block
+        return inputs
+
+
+class Keeping(torch.autograd.Function):
+    """A layer with stride 1 on a map that has high channels: (high, low, weight) -> (high, low).
+
+    The arguments after them: low output channels, padding, dilation. A branch without channels is None.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        high: Tensor,
+        low: Tensor | None,
+        weight: Tensor,
+        low_out: int,
+        padding: Pair,
+        dilation: Pair,
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """The concat form of `octnas.costs.plans`."""
+        ctx.save_for_backward(high, low, weight)
+        ctx.padding, ctx.dilation, ctx.low_out = padding, dilation, low_out
+        ctx.set_materialize_grads(False)
+        weight = weight.to(high.dtype)
+        cut, within = weight.shape[0] - low_out, high.shape[1]
+        out_high = out_low = None
+        if cut:
+            out_high = F.conv2d(high, weight[:cut, :within], None, 1, padding, dilation)
+            if low is not None:
+                _add_upsampled(out_high, F.conv2d(low, weight[:cut, within:], None, 1, padding, dilation))
+        if low_out:
+            out_low = F.conv2d(_merged(high, low), weight[cut:], None, 1, padding, dilation)
+        return out_high, out_low
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        """Gradients of high, low and weight."""
+        from_high, from_low = gradients
+        high, low, weight = ctx.saved_tensors
+        kernel = _Kernel(ctx, weight, high.dtype)
+        cut, within = weight.shape[0] - ctx.low_out, high.shape[1]
+        of_high = of_low = None
+        if from_high is not None:
+            rows = slice(None, cut)
+            of_high = kernel.backward(
+                from_high, high, rows, slice(None, within), wanted=ctx.needs_input_grad[0]
+            )
+            if low is not None:
+                of_low = kernel.backward(_windows_summed(from_high), low, rows, slice(within, None))
+        elif kernel.gradient is not None:
+            kernel.gradient[:cut].zero_()
+        if from_low is not None:
+            of_merged = kernel.backward(from_low, _merged(high, low), slice(cut, None), slice(None))
+            across = of_merged[:, :within]
+            of_high = _spread(across) if of_high is None else _add_upsampled(of_high, across, 0.25)
+            if low is not None:
+                rest = of_merged[:, within:]
+                of_low = _copy(rest) if of_low is None else of_low.add_(rest)
+        elif kernel.gradient is not None:
+            kernel.gradient[cut:].zero_()
+        return of_high, of_low, kernel.gradient, None, None, None
+
+
+class Halving(torch.autograd.Function):
+    """A layer with stride 2 on a map that has high channels: (high, low, weight) -> (high, low).
+
+    As `Keeping`; where there is a low output, H and W are multiples of 4.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        high: Tensor,
+        low: Tensor | None,
+        weight: Tensor,
+        low_out: int,
+        padding: Pair,
+        dilation: Pair,
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """The half form of `octnas.costs.plans`."""
+        ctx.save_for_backward(high, low, weight)
+        ctx.padding, ctx.dilation, ctx.low_out = padding, dilation, low_out
+        ctx.set_materialize_grads(False)
+        weight = weight.to(high.dtype)
+        cut = weight.shape[0] - low_out
+        merged = _merged(high, low)
+        return (
+            F.conv2d(merged, weight[:cut], None, 1, padding, dilation) if cut else None,
+            F.conv2d(_pool(merged), weight[cut:], None, 1, padding, dilation) if low_out else None,
+        )
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        """Gradients of high, low and weight."""
+        from_high, from_low = gradients
+        high, low, weight = ctx.saved_tensors
+        kernel = _Kernel(ctx, weight, high.dtype)
+        cut, within = weight.shape[0] - ctx.low_out, high.shape[1]
+        merged = _merged(high, low)
+        of_merged: Tensor | None = None
+        if from_high is not None:
+            of_merged = kernel.backward(from_high, merged, slice(None, cut), slice(None))
+        elif kernel.gradient is not None:
+            kernel.gradient[:cut].zero_()
+        if from_low is not None:
+            small = kernel.backward(from_low, _pool(merged), slice(cut, None), slice(None))
+            of_merged = _spread(small) if of_merged is None else _add_upsampled(of_merged, small, 0.25)
+        elif kernel.gradient is not None:
+            kernel.gradient[cut:].zero_()
+        if of_merged is None:
+            return None, None, kernel.gradient, None, None, None
+        of_low = None if low is None else _copy(of_merged[:, within:])
+        return _spread(of_merged[:, :within]), of_low, kernel.gradient, None, None, None
+
+
+def _copy(part: Tensor) -> Tensor:
+    """Some channels of a map as a map of their own, in the layout that convolutions write."""
+    return part.clone(memory_format=torch.channels_last if part.stride(1) == 1 else torch.contiguous_format)
