@@ -196,7 +196,7 @@ def _straight(problem: Problem, seed: int) -> Iterator[Architecture]:
     is left out and costs nothing. Ends after `DRAWS` draws without anything new."""
     rng = np.random.default_rng([seed, 1])
     space = problem.space
-    budget = space.feasible(problem.budget_gflops).budget_macs
+    feasible = space.feasible(problem.budget_gflops)
     known: set[str] = set()
     fruitless = 0
     while fruitless < DRAWS:
@@ -207,7 +207,7 @@ def _straight(problem: Problem, seed: int) -> Iterator[Architecture]:
         fruitless += 1
         names = [dimension.name for dimension in members.dimensions]
         architecture = space.decode(backbone, dict(zip(names, values.tolist(), strict=True)))
-        if space.macs(architecture) <= budget and architecture.digest not in known:
+        if feasible.within(architecture) and architecture.digest not in known:
             known.add(architecture.digest)
             fruitless = 0
             yield architecture
