@@ -95,6 +95,33 @@ class _Head(nn.Module):
         return self.linear(means[0] if len(means) == 1 else torch.cat(means, 1)), None
 
 
+class _ToAll(nn.Module):
+    """Base of the forms with one convolution for both outputs."""
+
+    def __init__(self, folded: Folded) -> None:
+        super().__init__()
+        self._split = [folded.high_out, folded.low_out]
+        self._relu = folded.relu
+        self.conv = folded.conv()
+
+
+class _ToEach(nn.Module):
+    """Base of the forms with one convolution, of all input channels, for each output that exists."""
+
+    def __init__(self, folded: Folded) -> None:
+        super().__init__()
+        high, low, relu = slice(None, folded.high_out), slice(folded.high_out, None), folded.relu
+        self.high = folded.conv(high, relu=relu) if folded.high_out else None
+        self.low = folded.conv(low, relu=relu) if folded.low_out else None
+
+    def _each(self, fine: Tensor, add: Map) -> Map:
+        """The outputs, of a map at the resolution of the high one."""
+        return (
+            None if self.high is None else self.high(fine, add[0]),
+            None if self.low is None else self.low(pool(fine), add[1]),
+        )
+
+
 class _Plain(nn.Module):
     """No low channels on either side."""
 
@@ -175,58 +202,30 @@ class _HighToAll(nn.Module):
         return _ended((fine, coarse), add, self._relu)
 
 
-class _Lifted(nn.Module):
+class _Lifted(_ToAll):
     """1x1 at stride 1: the plain layer, of the low map upsampled; its low output is pooled after."""
-
-    def __init__(self, folded: Folded) -> None:
-        super().__init__()
-        self._split = [folded.high_out, folded.low_out]
-        self._relu = folded.relu
-        self.conv = folded.conv()
 
     def forward(self, high: Tensor | None, low: Tensor | None, size: Size, add: Map) -> Map:
         fine, coarse = _cut(self.conv(concat(high, upsample(_present(low), size))), self._split)
         return _ended((fine, None if coarse is None else pool(coarse)), add, self._relu)
 
 
-class _LiftedHigh(nn.Module):
+class _LiftedHigh(_ToEach):
     """1x1 at stride 1: both outputs of the low map upsampled, which pooled is what it was."""
 
-    def __init__(self, folded: Folded) -> None:
-        super().__init__()
-        self.high = folded.conv(slice(None, folded.high_out), relu=folded.relu)
-        self.low = folded.conv(slice(folded.high_out, None), relu=folded.relu)
-
     def forward(self, high: Tensor | None, low: Tensor | None, size: Size, add: Map) -> Map:
-        lifted = concat(high, upsample(_present(low), size))
-        return self.high(lifted, add[0]), self.low(pool(lifted), add[1])
+        return self._each(concat(high, upsample(_present(low), size)), add)
 
 
-class _Half(nn.Module):
+class _Half(_ToEach):
     """Stride 2: one convolution for each output that exists, of the concatenated half-size map."""
 
-    def __init__(self, folded: Folded) -> None:
-        super().__init__()
-        high, low, relu = slice(None, folded.high_out), slice(folded.high_out, None), folded.relu
-        self.high = folded.conv(high, relu=relu) if folded.high_out else None
-        self.low = folded.conv(low, relu=relu) if folded.low_out else None
-
     def forward(self, high: Tensor | None, low: Tensor | None, size: Size, add: Map) -> Map:
-        half = concat(None if high is None else pool(high), low)
-        return (
-            None if self.high is None else self.high(half, add[0]),
-            None if self.low is None else self.low(pool(half), add[1]),
-        )
+        return self._each(concat(None if high is None else pool(high), low), add)
 
 
-class _HalfToAll(nn.Module):
+class _HalfToAll(_ToAll):
     """1x1 at stride 2: one convolution of the half-size map; its low output is pooled after."""
-
-    def __init__(self, folded: Folded) -> None:
-        super().__init__()
-        self._split = [folded.high_out, folded.low_out]
-        self._relu = folded.relu
-        self.conv = folded.conv()
 
     def forward(self, high: Tensor | None, low: Tensor | None, size: Size, add: Map) -> Map:
         half = concat(None if high is None else pool(high), low)
@@ -234,14 +233,8 @@ class _HalfToAll(nn.Module):
         return _ended((fine, pool(_present(coarse))), add, self._relu)
 
 
-class _FromLow(nn.Module):
+class _FromLow(_ToAll):
     """Stride 1 from a map that is low throughout: one convolution, the high part of it upsampled."""
-
-    def __init__(self, folded: Folded) -> None:
-        super().__init__()
-        self._split = [folded.high_out, folded.low_out]
-        self._relu = folded.relu
-        self.conv = folded.conv()
 
     def forward(self, high: Tensor | None, low: Tensor | None, size: Size, add: Map) -> Map:
         fine, coarse = _cut(self.conv(low), self._split)

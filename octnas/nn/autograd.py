@@ -115,6 +115,22 @@ class _Kernel:
         return inputs
 
 
+def _begun(
+    ctx: Any,
+    high: Tensor,
+    low: Tensor | None,
+    weight: Tensor,
+    low_out: int,
+    padding: Pair,
+    dilation: Pair,
+) -> Tensor:
+    """Keeps what the backward pass needs; the kernel in the maps' number format."""
+    ctx.save_for_backward(high, low, weight)
+    ctx.padding, ctx.dilation, ctx.low_out = padding, dilation, low_out
+    ctx.set_materialize_grads(False)
+    return weight.to(high.dtype)
+
+
 class Keeping(torch.autograd.Function):
     """A layer with stride 1 on a map that has high channels: (high, low, weight) -> (high, low).
 
@@ -132,10 +148,7 @@ class Keeping(torch.autograd.Function):
         dilation: Pair,
     ) -> tuple[Tensor | None, Tensor | None]:
         """The concat form of `octnas.costs.plans`."""
-        ctx.save_for_backward(high, low, weight)
-        ctx.padding, ctx.dilation, ctx.low_out = padding, dilation, low_out
-        ctx.set_materialize_grads(False)
-        weight = weight.to(high.dtype)
+        weight = _begun(ctx, high, low, weight, low_out, padding, dilation)
         cut, within = weight.shape[0] - low_out, high.shape[1]
         out_high = out_low = None
         if cut:
@@ -193,10 +206,7 @@ class Halving(torch.autograd.Function):
         dilation: Pair,
     ) -> tuple[Tensor | None, Tensor | None]:
         """The half form of `octnas.costs.plans`."""
-        ctx.save_for_backward(high, low, weight)
-        ctx.padding, ctx.dilation, ctx.low_out = padding, dilation, low_out
-        ctx.set_materialize_grads(False)
-        weight = weight.to(high.dtype)
+        weight = _begun(ctx, high, low, weight, low_out, padding, dilation)
         cut = weight.shape[0] - low_out
         merged = _merged(high, low)
         return (

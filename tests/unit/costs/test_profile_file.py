@@ -104,7 +104,12 @@ def test_a_profile_of_another_device_or_setting_is_refused(
 
 
 def test_what_is_not_asked_about_is_not_refused(here: DeviceProfile) -> None:
-    check_profile(dataclasses.replace(here, threads=7, batch=3))
+    other = dataclasses.replace(here, threads=7, batch=3)
+    check_profile(other)
+    check_profile(other, threads=7, batch=3)
+    for asked in ({"threads": 1}, {"batch": 1}):
+        with pytest.raises(ProfileError):
+            check_profile(other, **asked)
 
 
 DAMAGES = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import onnxruntime
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from octnas.architecture import Architecture
 from octnas.errors import OctnasError, TimingError, UnknownNameError
-from octnas.export import deploy
+from octnas.export import DeployedNetwork, deploy
 from octnas.export.graphs import exported_program, quiet, write_onnx
 from octnas.timing import runtimes
 from octnas.timing.runtimes import (
@@ -90,9 +90,21 @@ def test_onnxruntime_runs_the_graph_with_the_asked_threads(
 
 def test_make_runner_takes_architectures_and_networks() -> None:
     network = random_network(TINY, num_classes=10, in_channels=3)
-    for net in (TINY, network, deploy(network)):
-        make_runner(net, runtime="eager", input_shape=SHAPE, num_classes=10)()
-    make_runner(TINY, runtime="onnxruntime", batch=2, input_shape=SHAPE, num_classes=10)()
+    seen: list[tuple[str, torch.Size]] = []
+    hook = nn.modules.module.register_module_forward_hook(
+        lambda module, _, out: (
+            seen.append((type(module).__name__, out.shape)) if isinstance(module, DeployedNetwork) else None
+        )
+    )
+    try:
+        for net in (TINY, network, deploy(network)):
+            make_runner(net, runtime="eager", input_shape=SHAPE, num_classes=10, batch=3)()
+    finally:
+        hook.remove()
+    assert seen == [("DeployedNetwork", (3, 10))] * 3
+    run = make_runner(TINY, runtime="onnxruntime", batch=2, input_shape=SHAPE, num_classes=10)
+    (logits,) = cast(list[Any], run())
+    assert logits.shape == (2, 10)
 
 
 @pytest.mark.slow
@@ -121,8 +133,10 @@ def test_more_networks_are_compiled_than_the_compiler_allows_one_function(
     import torch._dynamo.config as dynamo
 
     real = torch.compile
+    compiled: list[nn.Module] = []
 
     def traced(module: nn.Module, **options: Any) -> Callable[..., Tensor]:
+        compiled.append(module)
         return real(module, backend="eager", **{k: v for k, v in options.items() if k != "options"})
 
     monkeypatch.setattr(torch, "compile", traced)
@@ -130,6 +144,7 @@ def test_more_networks_are_compiled_than_the_compiler_allows_one_function(
         for alpha in (0, "1/4", "1/2"):
             arch = Architecture.uniform("resnet18", alpha=alpha, width=8, stem="small")
             make_runner(arch, runtime="compile", input_shape=SHAPE, num_classes=10)()
+    assert len(compiled) == 3  # and none was refused
 
 
 def test_random_weights_are_the_same_every_time_and_leave_the_generator_alone() -> None:
