@@ -27,6 +27,7 @@ from octnas.engine.jobs import trial_job
 from octnas.engine.workers import plan_workers
 from octnas.errors import DataError, ProfileError, RunError, SearchFailedError, UnknownNameError
 from octnas.front import SearchResult
+from octnas.machine import usable_cores
 from octnas.record import EpochScore, Journal, RunFolder, TrialRecord, TrialState
 from octnas.space import parse_space
 from octnas.timing import profile as measuring
@@ -327,8 +328,15 @@ def test_a_search_for_latency_measures_the_device_once_and_resumes_by_its_copy(
     monkeypatch.setenv("OCTNAS_CACHE", str(place / "cache"))
     profile, told = made_profile(parse_space(SPACE)), list[SearchEvent]()
     monkeypatch.setattr(measuring, "profile", lambda space, *, progress: profile)
+    # One worker: who is on the front does not depend on who of two arrives first.
     result = engine.search(
-        "tiny.yaml", budget_ms=0.6, trials=8, name="timed", evaluate=fakes.instant, listener=told.append
+        "tiny.yaml",
+        budget_ms=0.6,
+        trials=8,
+        name="timed",
+        evaluate=fakes.instant,
+        listener=told.append,
+        cpus_per_trial=usable_cores(),
     )
     assert "measuring one" in told[0].text
     run = RunFolder.open("timed")
