@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from octnas.architecture import low_channels
-from octnas.backbones import Add, Conv, Head, MaxPool, layer_table
+from octnas.backbones import Add, Conv, Head, Pool, layer_table
 
 __all__ = ["PortedResNet50"]
 
@@ -75,7 +75,7 @@ class PortedResNet50(nn.Module):
                     self.convs[node.name.replace(".", "_")] = conv
                 case Add():
                     lows[node.name] = lows[node.reads[0]]
-                case MaxPool() | Head():
+                case Pool() | Head():
                     lows[node.name] = lows[node.reads]
         self.relu = nn.ReLU()
         self.pool = nn.MaxPool2d(3, 2, 1)
@@ -88,8 +88,8 @@ class PortedResNet50(nn.Module):
             match node:
                 case Conv():
                     out = self.convs[node.name.replace(".", "_")](maps[node.reads])
-                    maps[node.name] = self._activated(out) if node.relu else out
-                case MaxPool():
+                    maps[node.name] = self._activated(out) if node.activation else out
+                case Pool():
                     maps[node.name] = (self.pool(maps[node.reads][0]), None)
                 case Add():
                     body, shortcut = maps[node.reads[0]], maps[node.reads[1]]

@@ -39,7 +39,7 @@ from torch.nn import functional
 from torch.profiler import ProfilerActivity, profile
 
 from octnas.architecture import Architecture
-from octnas.costs.flops import cost
+from octnas.costs import cost
 from octnas.nn import build
 
 MIB = 2**20

@@ -15,7 +15,7 @@ from fractions import Fraction
 from functools import cached_property
 from typing import Any, Literal, get_args
 
-from octnas.backbones import LayerTable, Stem, layer_table
+from octnas.backbones import LayerTable, Slot, Stem, default_input, dims_of, layer_table
 from octnas.errors import ArchitectureError, unknown_name
 
 __all__ = ["SCHEMA_VERSION", "Alpha", "Architecture", "Downsample", "low_channels"]
@@ -24,7 +24,9 @@ SCHEMA_VERSION = 1
 Downsample = Literal["strided", "pooled"]
 Alpha = float | int | str | Fraction
 
-_DEFAULT_INPUT: dict[str, int] = {"imagenet": 224, "small": 32}
+MAX_LISTED_STEPS = 8
+"""How finely an error lists the alphas that a grouped layer allows, before it states the step alone."""
+
 _KEYS = ("schema_version", "backbone", "width", "stem", "downsample", "low_channels")
 
 
@@ -47,8 +49,9 @@ class Architecture:
     """A backbone and the integer low channels of every searched convolution.
 
     `low_channels[i]` belongs to slot i of the backbone's layer table; a shortcut convolution has the low
-    channels of its block's output and the stem is never split. `width` is the number of channels of the
-    first stage (64: the published network). `downsample` says what a layer with stride 2 and no low
+    channels of its block's output and the stem is never split; on either side of a grouped convolution it is
+    a multiple of the groups. `width` is the number of channels of a ResNet's first stage, and in proportion
+    everywhere (64: the published network). `downsample` says what a layer with stride 2 and no low
     channels does: stride, or average-pool and convolve; octave layers always pool.
     """
 
@@ -79,6 +82,12 @@ class Architecture:
                     f"`0 <= low <= {slot.channels}` must hold at {slot.name} of {self.backbone}, "
                     f"but got {low!r}"
                 )
+            if low % slot.multiple:
+                raise ArchitectureError(
+                    f"low channels must be a multiple of the {slot.multiple} groups at {slot.name} of "
+                    f"{self.backbone}, but got {low} of {slot.channels}: "
+                    f"allowed alphas there are {_allowed(slot)}"
+                )
 
     @classmethod
     def uniform(
@@ -93,8 +102,12 @@ class Architecture:
     ) -> Architecture:
         """One alpha for the whole network, as in the paper.
 
-        `input_size` is the side in px of the input that the network is meant for (default 224, or 32 with
-        the small-image stem): blocks whose low map would be smaller than 4 px there stay plain.
+        `input_size` is the side in px of the input that the network is meant for (by default the backbone's,
+        or 32 with the small-image stem): blocks whose low map would be smaller than 4 px there stay plain.
+
+        Raises:
+            ArchitectureError: alpha is not between 0 and 1, or its low channels do not fit the groups of a
+                grouped convolution; the message has the alphas that do.
         """
         slots = layer_table(backbone, width=width, stem=stem).slots
         return cls.from_alphas(
@@ -125,7 +138,7 @@ class Architecture:
             raise ArchitectureError(
                 f"{backbone} has {len(table.slots)} searched convolutions, but got {len(alphas)} alphas"
             )
-        allowed = table.octave_slots(_DEFAULT_INPUT[stem] if input_size is None else input_size)
+        allowed = table.octave_slots(default_input(backbone, stem)[-1] if input_size is None else input_size)
         lows = tuple(
             low_channels(alpha, slot.channels) if octave else 0
             for alpha, slot, octave in zip(alphas, table.slots, allowed, strict=True)
@@ -168,10 +181,31 @@ class Architecture:
             low / slot.channels for low, slot in zip(self.low_channels, self.table().slots, strict=True)
         )
 
+    def input_shape(self, shape: Sequence[int] | None = None) -> tuple[int, ...]:
+        """(channels, H, W), or (channels, T, H, W) for a clip: `shape`, or None for the backbone's usual one.
+
+        Raises:
+            ArchitectureError: an image for a 3D backbone, or a number that is not a whole one of 1 or more.
+        """
+        usual = default_input(self.backbone, self.stem)
+        if shape is None:
+            return usual
+        found = tuple(shape)
+        whole = all(isinstance(n, int) and not isinstance(n, bool) and n >= 1 for n in found)
+        if whole and len(found) in ((3, 4) if self.dims == 2 else (4,)):
+            return found
+        law = "(channels, frames, height, width)"
+        if self.dims == 2:
+            law = f"(channels, height, width) or {law}"
+        raise ArchitectureError(
+            f"`input_shape` must be {law} in whole numbers of 1 or more for the {self.dims}D backbone "
+            f"{self.backbone}, but got {found}: give {'x'.join(map(str, usual))}, for instance"
+        )
+
     @property
     def dims(self) -> Literal[2, 3]:
         """Dimensions of the convolutions: 2 for images, 3 for clips and volumes."""
-        return 2
+        return dims_of(self.backbone)
 
     @cached_property
     def digest(self) -> str:
@@ -217,3 +251,11 @@ class Architecture:
         if not isinstance(value["low_channels"], list) or not isinstance(value["backbone"], str):
             raise ArchitectureError("`backbone` must be a string and `low_channels` a list of whole numbers")
         return cls(**{**value, "low_channels": tuple(value["low_channels"])})
+
+
+def _allowed(slot: Slot) -> str:
+    """The alphas at which a slot has a multiple of its groups, in words."""
+    steps = slot.channels // slot.multiple
+    if steps > MAX_LISTED_STEPS:
+        return f"the multiples of {1 / steps:g}"
+    return ", ".join(f"{step / steps:g}" for step in range(steps + 1))

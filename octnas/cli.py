@@ -40,7 +40,12 @@ Trial = Annotated[str | None, typer.Option("--trial", metavar="ID", help="A tria
 @app.command(epilog="Example: octnas search --budget-gflops 2.0 --max-minutes 15")
 def search(
     budget_gflops: Annotated[
-        float | None, typer.Option(min=0.0, help="Compute limit: 10^9 multiply-adds of the target network.")
+        float | None,
+        typer.Option(
+            min=0.0,
+            help="Compute limit: 10^9 multiply-adds of the target network. Default, without --budget-ms: the "
+            "space's own, if it has one.",
+        ),
     ] = None,
     budget_ms: Annotated[
         float | None,
@@ -59,7 +64,8 @@ def search(
         list[str] | None, typer.Option(help="Search these backbones of the space only (may be repeated).")
     ] = None,
     data: Annotated[
-        str | None, typer.Option(help="Data set, or a folder of images by class. Default: the space's.")
+        str | None,
+        typer.Option(help="Data set, or a folder of images or of videos by class. Default: the space's."),
     ] = None,
     trials: Annotated[int, typer.Option(min=1, help="Candidates to try; yardsticks come on top.")] = 24,
     max_minutes: Annotated[
@@ -245,7 +251,10 @@ def train(
         ),
     ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs. Default: by scale.")] = None,
-    data: Annotated[str | None, typer.Option(help="Data set, or a folder of images by class.")] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(help="Data set, or a folder of images or of videos by class. Default: the search's."),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the training.")] = 0,
     tracking_uri: Annotated[str | None, typer.Option(help="MLflow store. Default: the search's.")] = None,
     as_json: Json = False,

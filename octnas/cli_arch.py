@@ -35,7 +35,10 @@ Downsample = Annotated[
     Literal["strided", "pooled"] | None, typer.Option(help="What plain layers with stride 2 do.")
 ]
 InputShape = Annotated[
-    str | None, typer.Option("--input", metavar="CxHxW", help="Input shape, for instance 3x224x224.")
+    str | None,
+    typer.Option(
+        "--input", metavar="SHAPE", help="Input shape: CxHxW, or CxTxHxW for a clip, such as 3x8x224x224."
+    ),
 ]
 Classes = Annotated[int | None, typer.Option(min=1, help="Number of classes. Default 1000.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
@@ -48,25 +51,26 @@ def find_arch(
     downsample: Literal["strided", "pooled"] | None,
     input_: str | None,
     classes: int | None,
-) -> tuple[Architecture, tuple[int, int, int] | None, int]:
+) -> tuple[Architecture, tuple[int, ...] | None, int]:
     """The architecture that ARCH and its options name, its input shape (None: the usual) and its classes."""
     from octnas.lookup import find_architecture
 
     shape = None if input_ is None else parse_shape(input_)
     found = find_architecture(
-        arch, alpha=alpha, downsample=downsample, input_size=None if shape is None else min(shape[1:])
+        arch, alpha=alpha, downsample=downsample, input_size=None if shape is None else min(shape[-2:])
     )
     return found.architecture, shape or found.input_shape, classes or found.num_classes
 
 
-def parse_shape(text: str) -> tuple[int, int, int]:
-    """The value of --input, "3x224x224", as (channels, height, width)."""
+def parse_shape(text: str) -> tuple[int, ...]:
+    """The value of --input: "3x224x224" as (channels, H, W), or "3x8x224x224" as (channels, T, H, W)."""
     parts = text.lower().split("x")
-    if len(parts) != 3 or not all(part.isdecimal() and int(part) > 0 for part in parts):
+    if len(parts) not in (3, 4) or not all(part.isdecimal() and int(part) > 0 for part in parts):
         raise ArchitectureError(
-            f"`--input` must be CxHxW in whole numbers, for instance 3x224x224, but got {text!r}"
+            "`--input` must be CxHxW or CxTxHxW in whole numbers of 1 or more, "
+            f"for instance 3x224x224 or 3x8x224x224, but got {text!r}"
         )
-    return int(parts[0]), int(parts[1]), int(parts[2])
+    return tuple(map(int, parts))
 
 
 def emit(document: dict[str, Any], as_json: bool, render: Callable[[], RenderableType]) -> None:

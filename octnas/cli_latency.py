@@ -15,7 +15,7 @@ Runtime = Annotated[
     str, typer.Option(metavar="RUNTIME", help="onnxruntime, eager (PyTorch) or compile (torch.compile).")
 ]
 Threads = Annotated[int, typer.Option(help="Processor threads, 1 up to this machine's cores.")]
-Batch = Annotated[int, typer.Option(help="Images at a time, 1 or more.")]
+Batch = Annotated[int, typer.Option(help="Images or clips at a time, 1 or more.")]
 
 
 def register(app: typer.Typer) -> None:

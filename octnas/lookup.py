@@ -16,10 +16,11 @@ __all__ = ["Found", "find_architecture"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """An architecture and the input and classes that it is meant for (None: the backbone's usual ones)."""
+    """An architecture and the input, (C, H, W) or (C, T, H, W), and classes that it is meant for (None: the
+    backbone's usual ones)."""
 
     architecture: Architecture
-    input_shape: tuple[int, int, int] | None = None
+    input_shape: tuple[int, ...] | None = None
     num_classes: int = 1000
 
 
@@ -60,7 +61,7 @@ def find_architecture(
     target = parse_space(run.header.space_yaml).target
     return Found(
         architecture=run.record(trial_id).architecture,
-        input_shape=(target.channels, target.input_size, target.input_size),
+        input_shape=target.input_shape,
         num_classes=target.classes,
     )
 

@@ -5,20 +5,20 @@ from __future__ import annotations
 import random
 
 from octnas.costs.latency import Correction, Deviation, DeviceProfile, table_ops
-from octnas.costs.plans import built_in_ms
+from octnas.costs.ops import built_in_ms
 from octnas.machine import device_name, runtime_versions
 from octnas.space import SearchSpace
 
 
 def made_profile(space: SearchSpace, *, seed: int = 0, device: str | None = None) -> DeviceProfile:
     """Times that differ by up to a half from the rule of thumb, so that no term is the sum of others."""
-    rng, side = random.Random(seed), space.target.input_size
+    rng = random.Random(seed)
     ops = set()
     for name in space.backbones:
         members = space.members(name)
         lows = [lows if octave else (0,) for lows, octave in zip(members.lows, members.octave, strict=True)]
         for pools in (False, True):
-            ops |= table_ops(members.table, side, side, lows, pools)
+            ops |= table_ops(members.table, space.target.input_shape, lows, pools)
     return DeviceProfile(
         device=device or device_name("cpu"),
         kind="cpu",

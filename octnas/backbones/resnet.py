@@ -1,4 +1,9 @@
-"""ResNets (He et al. 2015), with torchvision's names and its stride on the 3x3 of a bottleneck.
+"""ResNets (He et al. 2015) and their wide, grouped and excited relatives, with torchvision's names.
+
+The stride is on the 3x3 of a bottleneck, as in torchvision. Wide ResNets (Zagoruyko & Komodakis 2016) and
+ResNeXt (Xie et al. 2017) change the 3x3 alone: the latter has it grouped, and at other widths the channels
+of a group stay and the number of groups is scaled, so that the same alphas are allowed. SE-ResNets (Hu et
+al. 2018) excite the body before the sum.
 
 The small-image stem is one 3x3 convolution with stride 1 and no max-pool, so that the maps of a 32 px
 image are 32/16/8/4 px where those of a 224 px image behind the ImageNet stem are 56/28/14/7 px.
@@ -6,116 +11,113 @@ image are 32/16/8/4 px where those of a 224 px image behind the ImageNet stem ar
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
 
-from octnas.backbones.table import Add, Conv, Head, LayerTable, MaxPool, Node, Stem
+from octnas.backbones.residual import Layer, Place, residual_table
+from octnas.backbones.table import Conv, LayerTable, Node, Pool, Stem
+from octnas.backbones.widths import scaled
 
-__all__ = ["RESNETS", "resnet_table"]
+__all__ = ["RESNETS", "ResNet", "resnet_body", "resnet_stem", "resnet_table"]
 
-RESNETS: dict[str, tuple[str, tuple[int, int, int, int]]] = {
-    "resnet18": ("basic", (2, 2, 2, 2)),
-    "resnet26": ("bottleneck", (2, 2, 2, 2)),
-    "resnet34": ("basic", (3, 4, 6, 3)),
-    "resnet50": ("bottleneck", (3, 4, 6, 3)),
-    "resnet101": ("bottleneck", (3, 4, 23, 3)),
-    "resnet152": ("bottleneck", (3, 8, 36, 3)),
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResNet:
+    """What tells a member from the others."""
+
+    kind: Literal["basic", "bottleneck"] = "bottleneck"
+    depths: tuple[int, int, int, int]
+    """Blocks in each of the four stages."""
+    groups: int = 1
+    """Of the 3x3 of a bottleneck, at width 64."""
+    inner: int = 1
+    """Channels of the 3x3 of a bottleneck, as a multiple of a ResNet's."""
+    excited: bool = False
+
+
+RESNETS: dict[str, ResNet] = {
+    "resnet10": ResNet(kind="basic", depths=(1, 1, 1, 1)),
+    "resnet18": ResNet(kind="basic", depths=(2, 2, 2, 2)),
+    "resnet26": ResNet(depths=(2, 2, 2, 2)),
+    "resnet34": ResNet(kind="basic", depths=(3, 4, 6, 3)),
+    "resnet50": ResNet(depths=(3, 4, 6, 3)),
+    "resnet101": ResNet(depths=(3, 4, 23, 3)),
+    "resnet152": ResNet(depths=(3, 8, 36, 3)),
+    "resnet200": ResNet(depths=(3, 24, 36, 3)),
+    "resnext50_32x4d": ResNet(depths=(3, 4, 6, 3), groups=32, inner=2),
+    "resnext101_32x4d": ResNet(depths=(3, 4, 23, 3), groups=32, inner=2),
+    "se_resnet50": ResNet(depths=(3, 4, 6, 3), excited=True),
+    "se_resnet101": ResNet(depths=(3, 4, 23, 3), excited=True),
+    "se_resnet152": ResNet(depths=(3, 8, 36, 3), excited=True),
+    "wide_resnet50_2": ResNet(depths=(3, 4, 6, 3), inner=2),
+    "wide_resnet101_2": ResNet(depths=(3, 4, 23, 3), inner=2),
 }
-"""Block kind and number of blocks in each of the four stages."""
+
+REDUCTION = 16
+"""Channels of a block for each inner channel of its squeeze and excitation."""
 
 
-@lru_cache(maxsize=256)
-def resnet_table(
-    name: str, *, width: int = 64, stem: Stem = "imagenet", in_channels: int = 3, num_classes: int = 1000
-) -> LayerTable:
+def resnet_table(name: str, *, width: int, stem: Stem, in_channels: int, num_classes: int) -> LayerTable:
     """The layer table of a ResNet whose stem and first stage have `width` channels (64 in the paper)."""
-    kind, depths = RESNETS[name]
-    expansion = 4 if kind == "bottleneck" else 1
-    stem_kernel, stem_stride = (7, 2) if stem == "imagenet" else (3, 1)
-    nodes: list[Node] = [
-        Conv(
-            name="conv1",
-            norm="bn1",
-            reads="input",
-            in_channels=in_channels,
-            out_channels=width,
-            kernel=stem_kernel,
-            stride=stem_stride,
-            stage=0,
-            block=0,
-            slot=None,
-        )
-    ]
-    if stem == "imagenet":
-        nodes.append(MaxPool(name="maxpool", reads="conv1"))
-    channels, slot = width, 0
-    for stage, depth in enumerate(depths, start=1):
-        planes = width * 2 ** (stage - 1)
-        for block in range(depth):
-            stride = 2 if stage > 1 and block == 0 else 1
-            body = _bodies(kind, channels, planes, stride)
-            nodes += _block(nodes[-1].name, body, stage=stage, block=block, first_slot=slot)
-            slot += len(body)
-            channels = planes * expansion
-    nodes.append(Head(name="fc", reads=nodes[-1].name, in_channels=channels, out_channels=num_classes))
-    return LayerTable(
-        backbone=name,
+    net = RESNETS[name]
+    groups = scaled(net.groups, width, name=name) if net.groups > 1 else 1
+
+    def squeezed(channels: int) -> int:
+        return scaled(channels * 64 // (width * REDUCTION), width, name=name)
+
+    return residual_table(
+        name,
+        stem_nodes=resnet_stem(width, stem, in_channels),
+        depths=net.depths,
+        body=partial(resnet_body, net=net, width=width, groups=groups),
         width=width,
         stem=stem,
         in_channels=in_channels,
         num_classes=num_classes,
-        nodes=tuple(nodes),
+        excite=squeezed if net.excited else None,
     )
 
 
-def _bodies(kind: str, channels: int, planes: int, stride: int) -> list[tuple[int, int, int, int]]:
-    """(in, out, kernel, stride) of each convolution of a block's body."""
-    if kind == "basic":
-        return [(channels, planes, 3, stride), (planes, planes, 3, 1)]
-    return [(channels, planes, 1, 1), (planes, planes, 3, stride), (planes, 4 * planes, 1, 1)]
+def resnet_stem(width: int, stem: Stem, in_channels: int, *, kernel_time: int = 1) -> list[Node]:
+    """The first convolution, and the max-pool behind it."""
+    kernel, stride = (7, 2) if stem == "imagenet" else (3, 1)
+    conv = Conv(
+        name="conv1",
+        norm="bn1",
+        reads="input",
+        in_channels=in_channels,
+        out_channels=width,
+        kernel=kernel,
+        stride=stride,
+        kernel_time=kernel_time,
+        stage=0,
+        block=0,
+        slot=None,
+    )
+    pool = Pool(name="maxpool", reads="conv1", how="max", kernel=3, stride=2, padding=1)
+    return [conv, pool] if stem == "imagenet" else [conv]
 
 
-def _block(
-    source: str, body: list[tuple[int, int, int, int]], *, stage: int, block: int, first_slot: int
-) -> list[Node]:
-    prefix = f"layer{stage}.{block}"
-    nodes: list[Node] = []
-    reads = source
-    for i, (cin, cout, kernel, stride) in enumerate(body):
-        conv = Conv(
-            name=f"{prefix}.conv{i + 1}",
-            norm=f"{prefix}.bn{i + 1}",
-            reads=reads,
-            in_channels=cin,
-            out_channels=cout,
-            kernel=kernel,
-            stride=stride,
-            relu=i + 1 < len(body),
-            stage=stage,
-            block=block,
-            slot=first_slot + i,
+def resnet_body(
+    place: Place, *, net: ResNet, width: int, groups: int = 1, kernel_time: int = 1
+) -> Sequence[Layer]:
+    """The convolutions of a block; `kernel_time` is the first one's."""
+    planes = width * 2 ** (place.stage - 1)
+    stride = 2 if place.stage > 1 and place.block == 0 else 1
+    inner = net.inner * planes
+    if net.kind == "basic":
+        return (
+            Layer(
+                name="conv1", norm="bn1", channels=planes, kernel=3, stride=stride, kernel_time=kernel_time
+            ),
+            Layer(name="conv2", norm="bn2", channels=planes, kernel=3),
         )
-        nodes.append(conv)
-        reads = conv.name
-    channels, planes_out = body[0][0], body[-1][1]
-    block_stride = max(stride for *_, stride in body)
-    shortcut = source
-    if block_stride != 1 or channels != planes_out:
-        shortcut = f"{prefix}.downsample.0"
-        nodes.append(
-            Conv(
-                name=shortcut,
-                norm=f"{prefix}.downsample.1",
-                reads=source,
-                in_channels=channels,
-                out_channels=planes_out,
-                kernel=1,
-                stride=block_stride,
-                relu=False,
-                stage=stage,
-                block=block,
-                slot=first_slot + len(body) - 1,
-                shortcut=True,
-            )
-        )
-    nodes.append(Add(name=f"{prefix}.add", reads=(reads, shortcut), stage=stage, block=block))
-    return nodes
+    return (
+        Layer(name="conv1", norm="bn1", channels=inner, kernel=1, kernel_time=kernel_time, layout=groups),
+        Layer(
+            name="conv2", norm="bn2", channels=inner, kernel=3, stride=stride, groups=groups, layout=groups
+        ),
+        Layer(name="conv3", norm="bn3", channels=4 * planes, kernel=1),
+    )

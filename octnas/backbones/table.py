@@ -4,20 +4,45 @@ A table is a list of nodes in the order of execution. Each node reads the maps o
 so a chain of blocks with residual sums is a small graph. The network (`octnas.nn`) and the closed-form
 cost (`octnas.costs`) are both read off the same table, which is why they cannot disagree.
 
+Maps are (B, C, H, W), or (B, C, T, H, W) where `dims` is 3; a table of 2D layers runs on the T frames of a
+clip one by one. An octave is one of space: a low map has all T frames.
+
 A *slot* is one free choice of low channels: every searched convolution owns one, and a shortcut
-convolution shares the slot of its block's output, since the two maps are summed.
+convolution shares the slot of its block's output, since the two maps are summed. A map consists of
+*segments*, one unless it is a concatenation; the low channels of a segment are its last ones, or the last
+`low / groups` of each of its groups (`Segment`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-__all__ = ["MIN_LOW_SIDE", "Add", "Conv", "Head", "LayerTable", "MaxPool", "Node", "Slot", "Stem"]
+from octnas.backbones.orders import branch_order
+
+__all__ = [
+    "MIN_LOW_SIDE",
+    "Activation",
+    "Add",
+    "Concat",
+    "Conv",
+    "Dims",
+    "Excite",
+    "Head",
+    "LayerTable",
+    "Node",
+    "Norm",
+    "Pool",
+    "Segment",
+    "Slot",
+    "Stem",
+]
 
 Stem = Literal["imagenet", "small"]
+Dims = Literal[2, 3]
+Activation = Literal["relu", "relu6"]
 
 MIN_LOW_SIDE = 4
 """Smallest side, in px, that a low map may have at the target's input; below it a layer stays plain."""
@@ -25,21 +50,27 @@ MIN_LOW_SIDE = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conv:
-    """A convolution with its normalisation and activation.
+    """A convolution, and the normalisation and activation that follow it.
 
-    `name` and `norm` are the module paths of torchvision's state dict. Maps are (B, C, H, W); `stage` is 0
-    for the stem. `slot` is None where the output is never split.
+    `name` and `norm` are the module paths of torchvision's state dict; `stage` is 0 for the stem. `slot` is
+    None where the output is never split. Kernels are (kernel_time x) kernel x kernel.
     """
 
     name: str
-    norm: str
+    norm: str | None
+    """None where no normalisation follows."""
     reads: str
     in_channels: int
     out_channels: int
     kernel: int
     stride: int = 1
+    """Over height and width."""
+    kernel_time: int = 1
+    stride_time: int = 1
     groups: int = 1
-    relu: bool = True
+    layout: int = 1
+    """Groups of the output map's layout: those of the grouped convolution that it touches on either side."""
+    activation: Activation | None = "relu"
     stage: int
     block: int
     slot: int | None
@@ -50,28 +81,89 @@ class Conv:
         """The padding that keeps the size at stride 1 and gives ceil(size / 2) at stride 2."""
         return self.kernel // 2
 
+    @property
+    def padding_time(self) -> int:
+        """The same over time."""
+        return self.kernel_time // 2
+
+    @property
+    def depthwise(self) -> bool:
+        """One channel a group: no path crosses; the input is repartitioned to the output's low channels."""
+        return 1 < self.groups == self.in_channels
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MaxPool:
-    """A 3x3 max-pool with stride 2 and padding 1, used by the ImageNet stem only."""
+class Norm:
+    """A normalisation by itself, with its activation: what comes before a convolution in a DenseNet."""
 
     name: str
     reads: str
+    channels: int
+    activation: Activation | None = "relu"
+    stage: int
+    block: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pool:
+    """Maximum or average over windows, of each branch by itself.
+
+    The side becomes ceil(side / stride), or floor of it for an average with `floor`, as torchvision has it
+    where a window would hang over the border. Over time: windows of `kernel_time`, none of them padded,
+    ceil(T / stride_time) of them.
+    """
+
+    name: str
+    reads: str
+    how: Literal["max", "average"]
+    kernel: int
+    stride: int
+    padding: int = 0
+    kernel_time: int = 1
+    stride_time: int = 1
+    floor: bool = False
+    stage: int = 0
+    block: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Add:
-    """The residual sum of a block, followed by ReLU. `reads[0]` is the body, `reads[1]` the shortcut."""
+    """The residual sum of a block. `reads[0]` is the body, `reads[1]` the shortcut."""
 
     name: str
     reads: tuple[str, str]
+    activation: Activation | None = "relu"
+    stage: int
+    block: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Concat:
+    """Concatenation of channels: the segments of all maps read, in their order; they have one size."""
+
+    name: str
+    reads: tuple[str, ...]
+    stage: int
+    block: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Excite:
+    """Squeeze and excitation (Hu et al. 2018): both branches' means, in channel order, through two fully
+    connected layers (`NAME.fc1`, ReLU, `NAME.fc2`, sigmoid) to one factor a channel."""
+
+    name: str
+    reads: str
+    channels: int
+    squeezed: int
+    """Channels between the two layers."""
     stage: int
     block: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
-    """Global average pooling and one fully connected layer."""
+    """Global average pooling (over time too) and one fully connected layer."""
 
     name: str
     reads: str
@@ -79,7 +171,7 @@ class Head:
     out_channels: int
 
 
-Node = Conv | MaxPool | Add | Head
+Node = Conv | Norm | Pool | Add | Concat | Excite | Head
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +185,17 @@ class Slot:
     stage: int
     block: int
     """Index of the block inside its stage, from 0."""
+    multiple: int = 1
+    """What the number of low channels must be a multiple of: the groups of the map's layout."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """Channels of a map that are split by one slot (None: never), in a layout of `groups` groups."""
+
+    slot: int | None
+    channels: int
+    groups: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +203,7 @@ class LayerTable:
     """A backbone at one width, stem, class count and number of input channels."""
 
     backbone: str
+    dims: Dims = 2
     width: int
     stem: Stem
     in_channels: int
@@ -116,40 +220,104 @@ class LayerTable:
         """The free choices, in the order of execution of the convolutions that own them."""
         owners = [conv for conv in self.convs if conv.slot is not None and not conv.shortcut]
         return tuple(
-            Slot(index=i, name=conv.name, channels=conv.out_channels, stage=conv.stage, block=conv.block)
+            Slot(
+                index=i,
+                name=conv.name,
+                channels=conv.out_channels,
+                stage=conv.stage,
+                block=conv.block,
+                multiple=conv.layout,
+            )
             for i, conv in enumerate(owners)
         )
 
     @cached_property
-    def source_slots(self) -> Mapping[str, int | None]:
-        """For each node, the slot that splits its output map (None: never split)."""
-        slots: dict[str, int | None] = {"input": None}
+    def segments(self) -> Mapping[str, tuple[Segment, ...]]:
+        """For each node, and for "input", what its output map consists of; a head's is its vector."""
+        segments: dict[str, tuple[Segment, ...]] = {"input": (Segment(slot=None, channels=self.in_channels),)}
         for node in self.nodes:
             match node:
                 case Conv():
-                    slots[node.name] = node.slot
-                case MaxPool():
-                    slots[node.name] = slots[node.reads]
+                    own = Segment(slot=node.slot, channels=node.out_channels, groups=node.layout)
+                    segments[node.name] = (own,)
+                case Concat():
+                    segments[node.name] = tuple(part for name in node.reads for part in segments[name])
                 case Add():
-                    slots[node.name] = slots[node.reads[0]]
+                    segments[node.name] = segments[node.reads[0]]
                 case Head():
-                    slots[node.name] = None
-        return slots
+                    segments[node.name] = (Segment(slot=None, channels=node.out_channels),)
+                case _:
+                    segments[node.name] = segments[node.reads]
+        return segments
+
+    def channels(self, name: str) -> int:
+        """Channels of a node's output map."""
+        return sum(part.channels for part in self.segments[name])
+
+    def source_slots(self, name: str) -> tuple[int, ...]:
+        """The slots that split a node's output map, in the order of its segments."""
+        return tuple(part.slot for part in self.segments[name] if part.slot is not None)
+
+    def input_slots(self, conv: Conv) -> tuple[int, ...]:
+        """The slots on which a convolution's low input channels depend; its own one where it is depthwise."""
+        if conv.depthwise:
+            return () if conv.slot is None else (conv.slot,)
+        return self.source_slots(conv.reads)
+
+    def lows(self, low_channels: Sequence[int]) -> dict[str, int]:
+        """Low channels of every node's output map; `low_channels` has one number a slot."""
+        return {
+            name: sum(0 if part.slot is None else low_channels[part.slot] for part in parts)
+            for name, parts in self.segments.items()
+        }
+
+    def low_in(self, conv: Conv, lows: Mapping[str, int]) -> int:
+        """Low channels that a convolution reads, of what `lows` gives."""
+        return lows[conv.name if conv.depthwise else conv.reads]
+
+    def channel_order(self, name: str, low_channels: Sequence[int]) -> tuple[int, ...] | None:
+        """The channels of a node's output map as its two branches have them: high ones first, then low ones.
+
+        None where that is their own order.
+        """
+        return branch_order(
+            (part.channels, 0 if part.slot is None else low_channels[part.slot], part.groups)
+            for part in self.segments[name]
+        )
 
     def sizes(self, height: int, width: int) -> dict[str, tuple[int, int]]:
         """Height and width in px of every node's (high-resolution, nominal) output map."""
         sizes = {"input": (height, width)}
         for node in self.nodes:
             match node:
-                case Conv():
-                    sizes[node.name] = _strided(sizes[node.reads], node.stride)
-                case MaxPool():
-                    sizes[node.name] = _strided(sizes[node.reads], 2)
-                case Add():
-                    sizes[node.name] = sizes[node.reads[0]]
+                case Conv() | Pool():
+                    here = sizes[node.reads]
+                    floor = isinstance(node, Pool) and node.floor
+                    sizes[node.name] = (
+                        _strided(here[0], node.stride, floor),
+                        _strided(here[1], node.stride, floor),
+                    )
                 case Head():
                     sizes[node.name] = (1, 1)
+                case _:
+                    sizes[node.name] = sizes[_first(node)]
         return sizes
+
+    def frames(self, frames: int) -> dict[str, int]:
+        """Frames of every node's output map for clips of so many.
+
+        A 2D table's convolutions run on them one by one, and its head reads their mean.
+        """
+        found = {"input": frames}
+        for node in self.nodes:
+            match node:
+                case Conv() | Pool():
+                    found[node.name] = _strided(found[node.reads], node.stride_time)
+                case Head():
+                    found[node.name] = 1
+                case _:
+                    found[node.name] = found[_first(node)]
+        return found
 
     def octave_slots(self, input_size: int) -> tuple[bool, ...]:
         """Whether each slot may be split at a square input of `input_size` px.
@@ -158,9 +326,16 @@ class LayerTable:
         output decides for every convolution of the block ("a 3x3 on a 3.5x3.5 map makes no sense").
         """
         sizes = self.sizes(input_size, input_size)
-        outputs = {(node.stage, node.block): sizes[node.name] for node in self.nodes if isinstance(node, Add)}
+        # the last node of a block is its output
+        outputs = {
+            (node.stage, node.block): sizes[node.name] for node in self.nodes if not isinstance(node, Head)
+        }
         return tuple(min(outputs[slot.stage, slot.block]) >= 2 * MIN_LOW_SIDE for slot in self.slots)
 
 
-def _strided(size: tuple[int, int], stride: int) -> tuple[int, int]:
-    return -(-size[0] // stride), -(-size[1] // stride)
+def _first(node: Norm | Add | Concat | Excite) -> str:
+    return node.reads if isinstance(node.reads, str) else node.reads[0]
+
+
+def _strided(size: int, stride: int, floor: bool = False) -> int:
+    return size // stride if floor else -(-size // stride)

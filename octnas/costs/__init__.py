@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from octnas.costs.flops import Cost, CostTable, LayerCost, Pair, conv_macs, cost
+from octnas.costs.flops import CostTable, Joint, Pair, conv_macs
+from octnas.costs.network import Cost, LayerCost, cost
 
-__all__ = ["Cost", "CostTable", "LayerCost", "Pair", "conv_macs", "cost"]
+__all__ = ["Cost", "CostTable", "Joint", "LayerCost", "Pair", "conv_macs", "cost"]

@@ -2,13 +2,16 @@
 
 PyTorch's FlopCounterMode sees every convolution and matrix product that the network really calls, and
 counts two operations a multiply-add; it is halved here. thop counts by module: it sees no functional
-convolution, so it gets a rule for `OctConv2d`, read off the tensors that went in and came out; its rules
-for normalisation and pooling are set to zero, since a GFLOP here is 10^9 multiply-adds of convolutions
-and fully connected layers alone. Both run on the meta device: shapes, no numbers, no memory.
+convolution, so it gets a rule for `OctConv2d` and `OctConv3d`, read off the tensors that went in and came
+out; its rule for pooling is set to zero and normalisations are left out, since a GFLOP here is 10^9
+multiply-adds of convolutions and fully connected layers alone. Both run on the meta device: shapes, no
+numbers, no memory.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +20,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from octnas.architecture import Architecture
-from octnas.nn import OctBatchNorm2d, OctConv2d, build
+from octnas.nn import OctBatchNorm2d, OctBatchNorm3d, OctConv2d, OctConv3d, build
 
 __all__ = ["Counted", "count"]
 
@@ -37,33 +40,35 @@ class Counted:
     params: int
 
 
-def count(
-    arch: Architecture, input_shape: tuple[int, int, int] | None = None, num_classes: int = 1000
-) -> Counted:
-    """Counts the built network.
-
-    Args:
-        input_shape: (channels, height, width) in px, of any size; by default 3x224x224, or 3x32x32 where the
-            architecture has the small-image stem.
-    """
+def count(arch: Architecture, input_shape: Sequence[int] | None = None, num_classes: int = 1000) -> Counted:
+    """Counts the built network; the arguments are those of `octnas.costs.cost`."""
     import thop  # here: it is slow to import, and only this check needs it
 
-    side = 32 if arch.stem == "small" else 224
-    channels, height, width = input_shape or (3, side, side)
+    shape = arch.input_shape(input_shape)
     with torch.device("meta"):
-        network = build(arch, num_classes=num_classes, in_channels=channels).eval()
-        images = torch.empty(1, channels, height, width)
-    rules = {OctConv2d: _count_octave, OctBatchNorm2d: _count_nothing, nn.AvgPool2d: _count_nothing}
-    thop_macs, _ = thop.profile(network, inputs=(images,), custom_ops=rules, verbose=False)
+        network = build(arch, num_classes=num_classes, in_channels=shape[0]).eval()
+        x = torch.empty(1, *shape)
+    params = sum(parameter.numel() for parameter in network.parameters())
+    for path, module in list(network.named_modules()):
+        if isinstance(module, OctBatchNorm2d | OctBatchNorm3d):
+            # on the meta device they take half of the time
+            network.set_submodule(path, nn.Identity())
+    rules = {
+        OctConv2d: _count_octave,
+        OctConv3d: _count_octave,
+        nn.AvgPool2d: _count_nothing,
+        nn.AvgPool3d: _count_nothing,
+    }
+    thop_macs, _ = thop.profile(network, inputs=(x,), custom_ops=rules, verbose=False)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        network(images)
+        network(x)
     flops = int(counter.get_total_flops())
     return Counted(
         thop_gflops=thop_macs / 1e9,
         pytorch_gflops=flops / 2e9,
         thop_macs=int(thop_macs),
         pytorch_macs=flops // 2,
-        params=sum(parameter.numel() for parameter in network.parameters()),
+        params=params,
     )
 
 
@@ -71,14 +76,14 @@ def _count_octave(module: nn.Module, inputs: tuple[Tensor | Branches, ...], outp
     """thop's rule: adds the multiply-adds of the paths between the branches that are there.
 
     A path into low runs at the low output's size; low to high at stride 1 runs at the low input's size,
-    before it is upsampled; every other path into high at the high output's size.
+    before it is upsampled; every other path into high at the high output's size. Frames are the output's.
     """
-    assert isinstance(module, OctConv2d)
+    assert isinstance(module, OctConv2d | OctConv3d)
     x = inputs[0]
     high, low = (x, None) if isinstance(x, Tensor) else x
     n_high, n_low = (0 if branch is None else branch.shape[1] for branch in (high, low))
     out_high, out_low = output
-    per_group = module.kernel_size[0] * module.kernel_size[1]
+    per_group = math.prod(module.kernel_size)
     total = 0
     if module.groups > 1 and module.depthwise:
         total = per_group * sum(branch.numel() for branch in output if branch is not None)
@@ -86,8 +91,8 @@ def _count_octave(module: nn.Module, inputs: tuple[Tensor | Branches, ...], outp
         if out_high is not None:
             total += n_high * out_high.numel()
             if low is not None:
-                side = low if module.stride[0] == 1 else out_high
-                total += n_low * out_high.shape[1] * side.shape[-2] * side.shape[-1]
+                sized = low if module.stride[-1] == 1 else out_high
+                total += n_low * math.prod(out_high.shape[:-2]) * math.prod(sized.shape[-2:])
         if out_low is not None:
             total += (n_high + n_low) * out_low.numel()
         total = total * per_group // module.groups

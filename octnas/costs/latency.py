@@ -4,9 +4,9 @@
 
 The factors are fitted on whole networks of the device: they say what an operation adds inside a network,
 where a runtime fuses sums and activations into convolutions and every call costs a little. As each node of a
-layer table reads at most two searched maps, the latency of every architecture of a backbone is a constant, a
-term a slot and a term a pair of slots (`LatencyTable`), like its multiply-adds, only that the terms are
-tables and not polynomials.
+layer table touches at most two searched maps, the latency of every architecture of a backbone is a constant,
+a term a slot and a term a pair of slots (`LatencyTable`), like its multiply-adds, only that the terms are
+tables and not polynomials. A concatenation counts as one map, whose low channels are the sum of its parts'.
 """
 
 from __future__ import annotations
@@ -15,31 +15,26 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any, TypeVar
 
 from octnas.architecture import Architecture
-from octnas.backbones import Add, Conv, LayerTable
-from octnas.costs.plans import (
-    OP_KINDS,
-    Op,
-    OpKind,
-    built_in_ms,
-    conv_pools,
-    layer_plans,
-    network_ops,
-    node_ops,
-)
+from octnas.backbones import LayerTable
+from octnas.costs.nearest import Nearest
+from octnas.costs.ops import OP_KINDS, Op, OpKind
+from octnas.costs.plans import network_ops, node_ops, node_plans, touched, volumes
 
 __all__ = ["SCHEMA_VERSION", "Correction", "Deviation", "DeviceProfile", "LatencyTable", "table_ops"]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Of the profile's JSON; one more whenever deployed networks are computed from other operations."""
-_DEFAULT_SIDE = {"imagenet": 224, "small": 32}
-_NEIGHBOURS = 4
+_SHOWN_TOTALS = 5
+"""How many numbers of low channels of one concatenation are timed; the profile interpolates between them."""
 _NS = 1e6
 """Nanoseconds a millisecond."""
+_COLUMNS = tuple(each.name for each in fields(Op))
+"""Of a row of the JSON, before the time."""
 Key = TypeVar("Key")
 
 
@@ -90,14 +85,9 @@ class DeviceProfile:
     """What measuring took."""
 
     def measured_ms(self, op: Op) -> float:
-        """An operation by itself: as measured or, where it was not, by the nearest ones that were.
-
-        The nearest are those of its kind, kernel and stride (else of its kind, else all) whose channels and
-        map differ by the least factors. What they take over the rule of thumb `built_in_ms`, weighted by the
-        inverse square of the distance, is what this one is taken to.
-        """
+        """An operation by itself: as measured or, where it was not, by the nearest ones that were."""
         known = self.times.get(op)
-        return self._interpolated(op) if known is None else known
+        return self._nearest.ms(op) if known is None else known
 
     def op_ms(self, op: Op) -> float:
         """What an operation adds to a network; `deploy(net, times=profile.op_ms)` chooses forms by it."""
@@ -107,15 +97,17 @@ class DeviceProfile:
         return known
 
     def latency_ms(
-        self, arch: Architecture, input_shape: tuple[int, int, int] | None = None, num_classes: int = 1000
+        self, arch: Architecture, input_shape: Sequence[int] | None = None, num_classes: int = 1000
     ) -> float:
         """Predicted milliseconds of a network deployed with the forms that take least by this profile.
 
         Args:
-            input_shape: (C, H, W) in px; by default 3 x 224 x 224, or 3 x 32 x 32 with the small-image stem.
+            input_shape: (C, H, W) or (C, T, H, W) in px; by default the backbone's usual one.
+
+        Raises:
+            ArchitectureError: an image for a 3D backbone.
         """
-        side = _DEFAULT_SIDE[arch.stem]
-        ops = network_ops(arch, input_shape or (3, side, side), num_classes, times=self.op_ms)
+        ops = network_ops(arch, arch.input_shape(input_shape), num_classes, times=self.op_ms)
         return self.correction.constant_ms + sum(map(self.op_ms, ops))
 
     def covers(self, ops: Iterable[Op]) -> bool:
@@ -193,64 +185,68 @@ class DeviceProfile:
     def _op_ms(self) -> dict[Op, float]:
         return {}
 
-    def _interpolated(self, op: Op) -> float:
-        near = [
-            other for other in self.times if _family(other) == _family(op) and other.groups == op.groups
-        ] or [other for other in self.times if other.kind == op.kind]
-        ranked = sorted((_distance(op, other), other) for other in near or self.times)[:_NEIGHBOURS]
-        weights = [1 / (distance + 1e-3) ** 2 for distance, _ in ranked]
-        ratios = [self.times[other] / built_in_ms(other) for _, other in ranked]
-        mean = sum(w * r for w, r in zip(weights, ratios, strict=True)) / sum(weights)
-        return built_in_ms(op) * mean
+    @cached_property
+    def _nearest(self) -> Nearest:
+        return Nearest(self.times)
+
+
+Together = tuple[tuple[int, ...], int | None]
+"""The slots that are read as one concatenation, ascending, and the output's own slot, if it has one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatencyTable:
     """The predicted latency of every architecture of one backbone at one input size, in whole ns.
 
-    ns(low) = constant_ns + sum_s unary[s][low[s]] + sum_(i, j) pairs[i, j][low[i], low[j]], which is
-    `DeviceProfile.latency_ms` to a microsecond.
+    ns(low) = constant_ns + sum_s unary[s][low[s]] + sum_(i, j) pairs[i, j][low[i], low[j]]
+    + sum_(S, o) sums[S, o][sum of low over S, low[o]], which is `DeviceProfile.latency_ms` to a microsecond.
     """
 
     constant_ns: int
-    """The network without low channels."""
+    """The network without low channels, but for what `sums` has of it."""
     unary: Mapping[int, Mapping[int, int]]
     """By slot: what low channels add there, by their number; 0 for none."""
     pairs: Mapping[tuple[int, int], Mapping[tuple[int, int], int]]
     """By two slots, the smaller index first: what their low channels add beyond the unary terms."""
+    sums: Mapping[Together, Mapping[tuple[int, int], int]] = field(default_factory=dict)
+    """Of layers that read a concatenation: all that they take, by the low channels read and written."""
 
     @classmethod
     def of(
         cls,
         table: LayerTable,
-        height: int,
-        width: int,
+        input_shape: Sequence[int],
         profile: DeviceProfile,
         lows: Sequence[Sequence[int]],
         pools: bool,
     ) -> LatencyTable:
-        """The table of a backbone's layers for inputs of `height` x `width` px.
+        """The table of a backbone's layers for inputs of (C, H, W) or (C, T, H, W).
 
         Args:
             lows: for each slot, the numbers of low channels that it may have.
             pools: whether the architectures pool where they have stride 2 and no low channels.
         """
-        sizes, sources = table.sizes(height, width), table.source_slots
+        maps = volumes(table, input_shape)
         constant = profile.correction.constant_ms
         unary: dict[int, dict[int, float]] = {
             slot.index: dict.fromkeys((0, *lows[slot.index]), 0.0) for slot in table.slots
         }
         pairs: dict[tuple[int, int], dict[tuple[int, int], float]] = {}
+        sums: dict[Together, dict[tuple[int, int], float]] = {}
         for node in table.nodes:
-            reads = node.reads[1] if isinstance(node, Add) else node.reads
-            writes = node.reads[0] if isinstance(node, Add) else node.name
-            first, second = sources[reads], sources[writes]
-            same = first is not None and first == second
+            sources, second = touched(table, node)
+            first = sources[0] if sources else None
+            same = sources == (second,)
             ms: dict[tuple[int, int], float] = {}
-            for low_in in _allowed(first, lows):
+            for low_in in _totals(sources, lows):
                 for low_out in (low_in,) if same else _allowed(second, lows):
-                    ops = node_ops(table, node, low_in, low_out, sizes, pools=pools, times=profile.op_ms)
+                    ops = node_ops(table, node, low_in, low_out, maps, pools=pools, times=profile.op_ms)
                     ms[low_in, low_out] = sum(map(profile.op_ms, ops))
+            if len(sources) > 1:
+                together = sums.setdefault((tuple(sorted(sources)), second), {})
+                for key, value in ms.items():
+                    together[key] = together.get(key, 0.0) + value
+                continue
             plain = ms[0, 0]
             constant += plain
             if first is not None:
@@ -270,33 +266,57 @@ class LatencyTable:
             constant_ns=round(constant * _NS),
             unary={slot: _whole(values) for slot, values in unary.items()},
             pairs={key: _whole(values) for key, values in sorted(pairs.items())},
+            sums={key: _whole(values) for key, values in sums.items()},
         )
+
+    @property
+    def plain_ns(self) -> int:
+        """Nanoseconds of the network without low channels."""
+        return self.constant_ns + sum(values[0, 0] for values in self.sums.values())
 
     def ns(self, lows: Sequence[int]) -> int:
         """Nanoseconds of the architecture with these low channels, one number a slot."""
         total = self.constant_ns + sum(self.unary[slot][low] for slot, low in enumerate(lows))
-        return total + sum(values[lows[i], lows[j]] for (i, j), values in self.pairs.items())
+        total += sum(values[lows[i], lows[j]] for (i, j), values in self.pairs.items())
+        for (slots, own), values in self.sums.items():
+            total += values[sum(lows[slot] for slot in slots), 0 if own is None else lows[own]]
+        return total
 
 
 def table_ops(
-    table: LayerTable, height: int, width: int, lows: Sequence[Sequence[int]], pools: bool
+    table: LayerTable, input_shape: Sequence[int], lows: Sequence[Sequence[int]], pools: bool
 ) -> frozenset[Op]:
-    """Every operation that any plan of any architecture of a backbone consists of; see `LatencyTable.of`."""
-    sizes, sources = table.sizes(height, width), table.source_slots
+    """The operations that the plans of all architectures of a backbone consist of; see `LatencyTable.of`.
+
+    All of them where layers read one searched map; where they read a concatenation, which may have hundreds
+    of numbers of low channels, those of a few numbers, from the least to the greatest.
+    """
+    maps = volumes(table, input_shape)
     found: set[Op] = set()
     for node in table.nodes:
-        reads = node.reads[1] if isinstance(node, Add) else node.reads
-        writes = node.reads[0] if isinstance(node, Add) else node.name
-        for low_in in _allowed(sources[reads], lows):
-            for low_out in _allowed(sources[writes], lows):
-                if isinstance(node, Conv):
-                    plans = layer_plans(
-                        node, low_in, low_out, sizes[node.name], pools=pools and conv_pools(node)
-                    )
-                    found.update(op for plan in plans for op in plan.ops)
-                else:
-                    found.update(node_ops(table, node, low_in, low_out, sizes, pools=pools))
+        sources, own = touched(table, node)
+        totals = _totals(sources, lows)
+        for low_in in _few(totals) if len(sources) > 1 else totals:
+            for low_out in _allowed(own, lows):
+                for ops in node_plans(table, node, low_in, low_out, maps, pools=pools):
+                    found.update(ops)
     return frozenset(found)
+
+
+def _totals(slots: Sequence[int], lows: Sequence[Sequence[int]]) -> list[int]:
+    """The numbers of low channels that a map has which these slots split together."""
+    totals = {0}
+    for slot in slots:
+        totals = {total + low for total in totals for low in _allowed(slot, lows)}
+    return sorted(totals)
+
+
+def _few(totals: Sequence[int]) -> list[int]:
+    """Some of many numbers, evenly spaced, the first and the last among them."""
+    if len(totals) <= _SHOWN_TOTALS:
+        return list(totals)
+    last = len(totals) - 1
+    return [totals[round(i * last / (_SHOWN_TOTALS - 1))] for i in range(_SHOWN_TOTALS)]
 
 
 def _allowed(slot: int | None, lows: Sequence[Sequence[int]]) -> tuple[int, ...]:
@@ -308,24 +328,15 @@ def _whole(values: Mapping[Key, float]) -> dict[Key, int]:
 
 
 def _row(op: Op) -> tuple[str | int, ...]:
-    return op.kind, op.inputs, op.outputs, op.height, op.width, op.kernel, op.stride, op.groups
+    return tuple(getattr(op, name) for name in _COLUMNS)
 
 
 def _op(row: Sequence[Any]) -> Op:
     kind, *numbers = row
     if kind not in OP_KINDS:
         raise ValueError(f"{kind!r} is no kind of operation")
-    inputs, outputs, height, width, kernel, stride, groups = map(int, numbers)
-    return Op(
-        kind=kind,
-        inputs=inputs,
-        outputs=outputs,
-        height=height,
-        width=width,
-        kernel=kernel,
-        stride=stride,
-        groups=groups,
-    )
+    values: dict[str, Any] = {name: int(n) for name, n in zip(_COLUMNS[1:], numbers, strict=True)}
+    return Op(kind=kind, **values)
 
 
 def _time(value: Any) -> float:
@@ -333,16 +344,3 @@ def _time(value: Any) -> float:
     if not (math.isfinite(number) and number >= 0):
         raise ValueError(f"{value!r} is no time")
     return number
-
-
-def _family(op: Op) -> tuple[str, int, int]:
-    return op.kind, op.kernel, op.stride
-
-
-def _distance(op: Op, other: Op) -> float:
-    ratios = (
-        op.inputs / other.inputs,
-        op.outputs / other.outputs,
-        op.height * op.width / (other.height * other.width),
-    )
-    return math.sqrt(sum(math.log2(ratio) ** 2 for ratio in ratios))

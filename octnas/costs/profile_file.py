@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from octnas.costs.latency import SCHEMA_VERSION, DeviceProfile
-from octnas.costs.plans import Op
+from octnas.costs.ops import Op
 from octnas.errors import ProfileError
 from octnas.machine import device_name, runtime_versions
 

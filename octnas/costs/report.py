@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from octnas.architecture import Architecture
-from octnas.costs.flops import cost
+from octnas.costs.network import cost
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -17,7 +18,7 @@ __all__ = ["cost_report", "cost_table"]
 def cost_report(
     arch: Architecture,
     *,
-    input_shape: tuple[int, int, int] | None = None,
+    input_shape: Sequence[int] | None = None,
     num_classes: int = 1000,
     verify: bool = False,
     by_layer: bool = False,
@@ -28,10 +29,11 @@ def cost_report(
         verify: also count the built network with thop and with PyTorch's counter (loads torch).
         by_layer: also list every layer.
     """
-    shape = input_shape or ((3, 32, 32) if arch.stem == "small" else (3, 224, 224))
+    shape = arch.input_shape(input_shape)
     total = cost(arch, input_shape=shape, num_classes=num_classes)
     report: dict[str, Any] = {
         "backbone": arch.backbone,
+        "dims": arch.dims,
         "input": "x".join(map(str, shape)),
         "gflops": total.gflops,
         "params": total.params,
@@ -59,6 +61,7 @@ def cost_report(
         report["layers"] = [
             {
                 "name": layer.name,
+                "stage": layer.stage,
                 "channels": layer.channels,
                 "low": layer.low,
                 "macs": layer.macs,
@@ -75,9 +78,14 @@ def cost_table(report: Mapping[str, Any]) -> RenderableType:
     from rich.console import Group
     from rich.table import Table
 
+    shape = report["input"].split("x")
     head = Table("", "", box=box.SIMPLE_HEAD, show_header=False)
-    head.caption = "GFLOPs: 10^9 multiply-adds, batch 1"
-    head.caption_justify = "left"
+    clip = len(shape) == 4
+    batch = f"one clip of {shape[1]} frames" if clip else "batch 1"
+    head.caption, head.caption_justify = f"GFLOPs: 10^9 multiply-adds, {batch}", "left"
+    if clip and report["dims"] == 2:
+        head.title = f"{shape[1]} frames, one by one: {report['backbone']} is 2D"
+        head.title_justify = "left"
     for key, value in {
         "backbone": ", ".join(
             [report["backbone"], f"width {report['width']}", f"{report['stem']} stem", report["downsample"]]
@@ -114,20 +122,27 @@ def _verify_table(report: Mapping[str, Any]) -> RenderableType:
 
 
 def _layer_table(layers: list[dict[str, Any]]) -> RenderableType:
+    """Every layer, stage by stage; each stage ends with its sum, and the table with the network's."""
     from rich import box
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD)
-    table.add_column("layer", overflow="fold")
-    for title in ("low / channels", "10^6 multiply-adds", "plain", "share"):
-        table.add_column(title, justify="right")
-    for layer in layers:
-        share = layer["macs"] / layer["plain_macs"]
-        table.add_row(
-            layer["name"],
-            f"{layer['low']} / {layer['channels']}",
-            f"{layer['macs'] / 1e6:.2f}",
-            f"{layer['plain_macs'] / 1e6:.2f}",
-            f"{share:.2f}",
-        )
+    table = Table(box=box.SIMPLE_HEAD, show_footer=True, pad_edge=False)
+    table.title, table.title_justify = "10^6 multiply-adds of every layer", "left"
+    table.add_column("layer", f"all {len(layers)} layers", overflow="fold")
+    sums = ["", *_sums(layers)]
+    for title, footer in zip(("low/all", "octave", "plain", "share"), sums, strict=True):
+        table.add_column(title, footer, justify="right")
+    for stage, members in groupby(layers, key=lambda layer: layer["stage"]):
+        of_stage = list(members)
+        for layer in of_stage:
+            table.add_row(layer["name"], f"{layer['low']}/{layer['channels']}", *_sums([layer]))
+        if len(of_stage) > 1:
+            table.add_row(f"stage {stage}, {len(of_stage)} layers", "", *_sums(of_stage), style="bold")
+        table.add_section()
     return table
+
+
+def _sums(layers: list[dict[str, Any]]) -> list[str]:
+    """10^6 multiply-adds, those of the plain layers, and their ratio."""
+    macs, plain = (sum(layer[key] for layer in layers) for key in ("macs", "plain_macs"))
+    return [f"{macs / 1e6:.2f}", f"{plain / 1e6:.2f}", f"{macs / plain:.2f}"]

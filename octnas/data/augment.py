@@ -1,6 +1,7 @@
 """Augmentation and normalisation of a batch at once, on the device where the batch is.
 
-Shapes: B batch, C channels, H and W pixels. Batches come and go (B, C, H, W) with channels-last strides.
+Shapes: B batch, C channels, T frames of a clip, H and W pixels. Batches come and go (B, C, H, W) with
+channels-last strides, or (B, C, T, H, W) with channels-last-3d strides.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ __all__ = ["augment", "normalise"]
 
 
 def augment(batch: torch.Tensor, generator: torch.Generator, *, flip: bool) -> torch.Tensor:
-    """Each image shifted by up to an eighth of its side, black moving in; half of them mirrored where `flip`.
+    """Each image or clip shifted by up to an eighth of its side, black moving in; half mirrored where `flip`.
 
-    `batch` is uint8 (B, C, H, W), channels-last; so is the result. `generator` is on the CPU wherever the
-    batch is, so a GPU sees the augmentation that a CPU sees.
+    `batch` is uint8 (B, C, H, W), channels-last, or clips (B, C, T, H, W), channels-last-3d, where all frames
+    of a clip move alike; so is the result. `generator` is on the CPU wherever the batch is, so a GPU sees the
+    augmentation that a CPU sees.
     """
-    count, channels, height, width = batch.shape
+    count, channels, height, width = *batch.shape[:2], *batch.shape[-2:]
+    frames = batch.shape[2] if batch.dim() == 5 else 1
     reach_y, reach_x = height // 8, width // 8
     dy = torch.randint(0, 2 * reach_y + 1, (count, 1, 1), generator=generator)
     dx = torch.randint(0, 2 * reach_x + 1, (count, 1, 1), generator=generator)
@@ -27,13 +30,17 @@ def augment(batch: torch.Tensor, generator: torch.Generator, *, flip: bool) -> t
     if flip:
         mirrored = torch.randint(0, 2, (count, 1, 1), generator=generator, dtype=torch.bool)
         columns = torch.where(mirrored, width - 1 - columns, columns)
-    padded = functional.pad(batch.permute(0, 2, 3, 1), (0, 0, reach_x, reach_x, reach_y, reach_y))
+    if frames > 1:
+        dy, dx, columns = (each.repeat_interleave(frames, 0) for each in (dy, dx, columns))
+    still = batch.movedim(1, -1).reshape(count * frames, height, width, channels)
+    padded = functional.pad(still, (0, 0, reach_x, reach_x, reach_y, reach_y))
     # one flat index for shift and mirror: a single gather over pixels
     wide, high = width + 2 * reach_x, height + 2 * reach_y
-    rows = torch.arange(height).view(1, height, 1) + dy + high * torch.arange(count).view(count, 1, 1)
+    tops = high * torch.arange(count * frames).view(-1, 1, 1)
+    rows = torch.arange(height).view(1, height, 1) + dy + tops
     flat = (rows * wide + columns + dx).view(-1).to(batch.device, non_blocking=True)
     picked = padded.reshape(-1, channels).index_select(0, flat)
-    return picked.view(count, height, width, channels).permute(0, 3, 1, 2)
+    return picked.view(batch.movedim(1, -1).shape).movedim(-1, 1)
 
 
 def normalise(
@@ -41,9 +48,10 @@ def normalise(
 ) -> torch.Tensor:
     """(pixel / 255 - mean) / std by channel, in float32, then as `dtype`; channels-last is kept.
 
-    `batch` is uint8 (B, C, H, W); `mean` and `std` are those of an `ImageSet`, for pixels in 0..1.
+    `batch` is uint8 (B, C, H, W) or (B, C, T, H, W); `mean` and `std` are those of an `ImageSet`, for
+    pixels in 0..1.
     """
-    shape = (1, len(mean), 1, 1)
+    shape = (1, len(mean), *(1,) * (batch.dim() - 2))
     centre = torch.tensor([255 * value for value in mean], device=batch.device).view(shape)
     factor = torch.tensor([1 / (255 * value) for value in std], device=batch.device).view(shape)
     return batch.to(torch.float32).sub_(centre).mul_(factor).to(dtype)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-__all__ = ["DAMAGED", "decode"]
+__all__ = ["DAMAGED", "decode", "square"]
 
 DAMAGED: Final = (OSError, ValueError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError)
 """What Pillow raises for files that it cannot read (SyntaxError is its word for a broken PNG)."""
@@ -29,6 +29,11 @@ def decode(path: str, *, size: int, channels: int) -> NDArray[np.uint8]:
         if image.mode.startswith("I"):
             image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
         image = ImageOps.exif_transpose(image).convert(mode)
+    return square(image, size)
+
+
+def square(image: Image.Image, size: int) -> NDArray[np.uint8]:
+    """A grey or RGB image as uint8 (size, size, C): short side to `size`, bilinear, then the centre."""
     width, height = image.size
     short = min(width, height)
     if short != size:
@@ -36,4 +41,4 @@ def decode(path: str, *, size: int, channels: int) -> NDArray[np.uint8]:
         image = image.resize((width, height), Image.Resampling.BILINEAR)
     left, top = (width - size) // 2, (height - size) // 2
     pixels = np.asarray(image.crop((left, top, left + size, top + size)), np.uint8)
-    return pixels.reshape(size, size, channels)
+    return pixels.reshape(size, size, -1)

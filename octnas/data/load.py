@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from octnas.data.clip_sets import CLIP_SETS
 from octnas.data.embedded_sets import load_fashion_sample, load_glyphs
 from octnas.data.folder import load_folder
 from octnas.data.public_sets import load_cifar10, load_cifar100, load_fashion_mnist
@@ -57,6 +58,10 @@ def load_images(
         if os.sep in name or name.startswith("."):
             raise DataError(
                 f"the folder of images {name} does not exist; give one that holds a folder a class"
+            )
+        if name in CLIP_SETS:
+            raise DataError(
+                f"{name} holds clips, but still images are asked for: give a clip length or an image set"
             )
         raise unknown_name("data set (and no such folder)", name, IMAGE_SETS)
     raw = loader(root or default_root(), seed)

@@ -25,6 +25,7 @@ __all__ = [
     "MemorySplit",
     "Split",
     "balanced_indices",
+    "batch_indices",
     "content_fingerprint",
     "statistics",
 ]
@@ -80,18 +81,9 @@ class MemorySplit:
         self, batch_size: int, *, order: NDArray[np.integer] | None = None, drop_last: bool = False
     ) -> Iterator[Batch]:
         """See `Split.batches`."""
-        count = len(self) if order is None else len(order)
-        end = count - count % batch_size if drop_last else count
-        for start in range(0, end, batch_size):
-            stop = min(start + batch_size, end)
-            # both ways of indexing copy: torch must never see a read-only array
-            if order is None:
-                images, labels = self.images[start:stop].copy(), self.labels[start:stop].copy()
-            else:
-                picked = order[start:stop]
-                images, labels = self.images[picked], self.labels[picked]
-            images = convert(images, size=self.size, channels=self.channels)
-            yield torch.from_numpy(images).permute(0, 3, 1, 2), torch.from_numpy(labels)
+        for picked in batch_indices(len(self), batch_size, order=order, drop_last=drop_last):
+            images = convert(self.images[picked], size=self.size, channels=self.channels)
+            yield torch.from_numpy(images).permute(0, 3, 1, 2), torch.from_numpy(self.labels[picked])
 
     def take(self, indices: NDArray[np.integer]) -> MemorySplit:
         """See `Split.take`; a copy."""
@@ -126,6 +118,27 @@ class ImageSet:
     mean: tuple[float, ...]
     """Per channel, of training pixels scaled to 0..1."""
     std: tuple[float, ...]
+    frames: int | None = None
+    """Frames of a clip, with batches (B, C, T, H, W) of channels-last-3d strides; None: still images."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(C, H, W) of an image, or (C, T, H, W) of a clip."""
+        time = () if self.frames is None else (self.frames,)
+        return (self.channels, *time, self.size, self.size)
+
+
+def batch_indices(
+    count: int, batch_size: int, *, order: NDArray[np.integer] | None, drop_last: bool
+) -> Iterator[NDArray[np.integer]]:
+    """For each batch which of `count` samples are in it; see `Split.batches`.
+
+    Indexing with them copies: torch must never see a read-only array.
+    """
+    visited = np.arange(count) if order is None else order
+    end = len(visited) - len(visited) % batch_size if drop_last else len(visited)
+    for start in range(0, end, batch_size):
+        yield visited[start : min(start + batch_size, end)]
 
 
 def balanced_indices(labels: Labels, count: int, seed: int) -> NDArray[np.int64]:

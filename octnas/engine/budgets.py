@@ -47,6 +47,8 @@ class Budgets:
     profile: DeviceProfile | None = None
     lacking: int = 0
     """Operations of the space that the profile has not measured, and interpolates."""
+    from_space: bool = False
+    """Whether the budget is the one that the space names, as none was asked for."""
 
     @property
     def unmeasured(self) -> bool:
@@ -106,7 +108,7 @@ def admitted_budgets(
     objective: str | None,
     profile: DeviceProfile | str | os.PathLike[str] | None,
 ) -> Budgets:
-    """What a search may be asked for.
+    """What a search may be asked for. Without any budget the one that the space names is taken.
 
     Args:
         objective: "gflops" or "latency"; by default the latter where only time is limited.
@@ -114,10 +116,13 @@ def admitted_budgets(
             asked for and the cache has one.
 
     Raises:
-        BudgetError: neither budget, or one that is no finite number.
+        BudgetError: neither budget and none of the space's, or one that is no finite number.
         UnknownNameError: no such objective.
         ProfileError: the profile cannot be read, or is of another device than this one.
     """
+    from_space = budget_gflops is None and budget_ms is None
+    if from_space:
+        budget_gflops = space.definition.budget_gflops
     if budget_gflops is None and budget_ms is None:
         raise BudgetError(
             "a search must have a budget, but got none: give --budget-gflops, --budget-ms or both"
@@ -137,6 +142,7 @@ def admitted_budgets(
         gflops=None if budget_gflops is None else float(budget_gflops),
         ms=None if budget_ms is None else float(budget_ms),
         objective=weighed,
+        from_space=from_space,
     )
     if profile is None and not budgets.unmeasured:
         return budgets

@@ -48,26 +48,33 @@ def admitted_space(
             source = str(Path(source).absolute())
     chosen = (backbones,) if isinstance(backbones, str) else backbones
     images = data_source(data or loaded.proxy.data)
-    if chosen is None and images == loaded.proxy.data:
-        return loaded, source
-    return loaded.restricted(backbones=chosen, data=images), source
+    if chosen is not None or images != loaded.proxy.data:
+        loaded = loaded.restricted(backbones=chosen, data=images)
+    return loaded, source
 
 
 def data_source(data: str) -> str:
-    """The name of an image set as it is; of a folder the absolute path, which leads there from anywhere."""
+    """The name of a data set as it is; of a folder the absolute path, which leads there from anywhere."""
     folder = Path(data).expanduser()
     if not folder.is_dir():
         return data
-    from octnas.data import IMAGE_SETS
+    from octnas.data import CLIP_SETS, IMAGE_SETS
 
-    return data if data in IMAGE_SETS else str(folder.absolute())
+    return data if data in (*IMAGE_SETS, *CLIP_SETS) else str(folder.absolute())
 
 
 def load_data(space: SearchSpace) -> ImageSet:
-    """The images of a space's proxy, at its input size."""
-    from octnas.data import load_images
+    """The images or clips of a space's proxy, at its input size."""
+    from octnas import data
 
-    return load_images(space.proxy.data, size=space.proxy.input_size)
+    proxy = space.proxy
+    return data.load_data(
+        proxy.data,
+        size=proxy.input_size,
+        frames=proxy.frames,
+        sampling=proxy.sampling,
+        frame_stride=proxy.frame_stride,
+    )
 
 
 def check_numbers(*, trials: int, max_minutes: float | None, seed: int, confirm: int = 0) -> None:

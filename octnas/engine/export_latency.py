@@ -39,15 +39,15 @@ def timings(
 ) -> Timings:
     """The exported file beside its plain twin's; where it is not the target network, that one as well.
 
-    ONNX Runtime, one thread, one image: the setting of `--budget-ms`. Progress goes to standard error.
+    ONNX Runtime, one thread, one image or clip: the setting of `--budget-ms`. Progress goes to standard
+    error.
 
     Args:
         onnx: the file of the network `exported`, which takes `images`.
         winner: the architecture at the target's width and stem.
         times: by which the forms of the target network's layers are chosen; see `octnas.export.deploy`.
     """
-    shape, classes = (images.channels, images.size, images.size), len(images.classes)
-    target_shape = (target.channels, target.input_size, target.input_size)
+    shape, classes = images.shape, len(images.classes)
     of_file = file_latency(
         onnx,
         exported,
@@ -56,11 +56,11 @@ def timings(
         seconds=NETWORK_SECONDS,
         note=lambda text: _say(f"latency of this network: {text}"),
     ).to_dict()
-    if (exported, shape, classes) == (winner, target_shape, target.classes):
+    if (exported, shape, classes) == (winner, target.input_shape, target.classes):
         return Timings(network=of_file)
     of_target = latency(
         winner,
-        input_shape=target_shape,
+        input_shape=target.input_shape,
         num_classes=target.classes,
         seconds=TARGET_SECONDS,
         times=times,

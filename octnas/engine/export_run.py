@@ -14,15 +14,17 @@ from torch import Tensor
 
 from octnas.architecture import Architecture
 from octnas.costs import cost
-from octnas.data import ImageSet, load_images
+from octnas.data import ImageSet, load_data
 from octnas.engine.budgets import kept_profile
 from octnas.engine.export_latency import latency_metrics, latency_tags, timings
+from octnas.engine.inputs import shape_words
 from octnas.errors import ExportError, RunError, afterwards
 from octnas.export import ExportReport, Provenance, check_target, export_model
+from octnas.export.card import size_words
 from octnas.front import SearchResult
 from octnas.nn import build
 from octnas.record import RunFolder, TrialRecord, TrialState
-from octnas.space import SearchSpace, parse_space
+from octnas.space import Proxy, SearchSpace, parse_space
 from octnas.timing.report import latency_text
 from octnas.train import load_weights
 
@@ -56,6 +58,8 @@ class _Weights:
     data: str
     """Name of the image set, or path of the folder."""
     input_size: int
+    frames: int | None
+    """Of a clip; None: still images."""
     channels: int | None
     fingerprint: str
     """Of the images that it was trained on; empty where it is not known."""
@@ -126,7 +130,7 @@ def export_run(
     check_target(to)
     space = parse_space(run.header.space_yaml)
     weights = _best_weights(run, record, space)
-    images = _images(weights, data)
+    images = _images(weights, data, space.proxy)
     network = build(weights.architecture, num_classes=len(images.classes), in_channels=images.channels)
     if weights.state is None:
         load_weights(network, weights.path)
@@ -142,7 +146,7 @@ def export_run(
     report = export_model(
         network,
         to=to,
-        example_shape=(images.channels, images.size, images.size),
+        example_shape=images.shape,
         classes=images.classes,
         data=images,
         provenance=_provenance(run, record, space, weights),
@@ -163,13 +167,14 @@ def export_text(report: Mapping[str, Any]) -> str:
     lines = [f"exported with the weights of {_TRAININGS[report['training']]} to {report['dir']}"]
     lines += [f"  {Path(path).name}" for path in report["files"].values()]
     if report["accuracy"] is not None:
+        kind = "images" if len(report["input_shape"]) == 3 else "clips"
         lines.append(
-            f"accuracy on {report['images']:,} validation images: {100 * report['accuracy']:.2f} % before, "
+            f"accuracy on {report['images']:,} validation {kind}: {100 * report['accuracy']:.2f} % before, "
             f"{100 * report['accuracy_after_reload']:.2f} % after reload"
         )
     lines.append(
         f"largest difference of a logit after reload: {report['max_abs_difference']:.2g}; this network: "
-        f"{report['gflops']:.4g} GFLOPs (10^9 multiply-adds)"
+        f"{report['gflops']:.4g} GFLOPs (10^9 multiply-adds) at {shape_words(report['input_shape'])}"
     )
     if report["latency"] is not None:
         lines.append(latency_text(report["latency"], "this network"))
@@ -209,6 +214,7 @@ def _best_weights(run: RunFolder, record: TrialRecord, space: SearchSpace) -> _W
         test_accuracy=None,
         data=run.header.data,
         input_size=space.proxy.input_size,
+        frames=space.proxy.frames,
         channels=None,
         fingerprint=run.header.data_fingerprint,
     )
@@ -229,6 +235,7 @@ def _trained(folder: Path, scale: str) -> _Weights:
             test_accuracy=facts["test_accuracy"],
             data=facts["data_source"],
             input_size=facts["input_size"],
+            frames=facts.get("frames"),  # trainings from before there were clips do not say
             channels=facts["channels"],
             fingerprint=facts["data_fingerprint"],
         )
@@ -236,9 +243,16 @@ def _trained(folder: Path, scale: str) -> _Weights:
         raise ExportError(f"{path} is damaged ({error!r}): remove {folder} and train again") from error
 
 
-def _images(weights: _Weights, data: str | None) -> ImageSet:
+def _images(weights: _Weights, data: str | None, proxy: Proxy) -> ImageSet:
     source = data or weights.data
-    images = load_images(source, size=weights.input_size, channels=weights.channels)
+    images = load_data(
+        source,
+        size=weights.input_size,
+        channels=weights.channels,
+        frames=weights.frames,
+        sampling=proxy.sampling,
+        frame_stride=proxy.frame_stride,
+    )
     if weights.fingerprint and images.fingerprint != weights.fingerprint:
         raise ExportError(
             f"an export is checked on the images of its training (fingerprint {weights.fingerprint}), but "
@@ -250,8 +264,7 @@ def _images(weights: _Weights, data: str | None) -> ImageSet:
 
 def _provenance(run: RunFolder, record: TrialRecord, space: SearchSpace, weights: _Weights) -> Provenance:
     target = space.target
-    shape = (target.channels, target.input_size, target.input_size)
-    total = cost(record.architecture, input_shape=shape, num_classes=target.classes)
+    total = cost(record.architecture, input_shape=target.input_shape, num_classes=target.classes)
     return Provenance(
         search=run.name,
         trial=record.id,
@@ -261,7 +274,7 @@ def _provenance(run: RunFolder, record: TrialRecord, space: SearchSpace, weights
         seed=weights.seed,
         accuracy=weights.accuracy,
         test_accuracy=weights.test_accuracy,
-        target=f"{record.architecture.backbone}, width {target.width}, at {' x '.join(map(str, shape))} px, "
+        target=f"{record.architecture.backbone}, width {target.width}, at {size_words(target.input_shape)}, "
         f"{target.classes} classes",
         target_digest=record.architecture.digest,
         target_gflops=total.gflops,
@@ -294,13 +307,14 @@ def _log(
         f"octnas-{run.name}",
         report.files["onnx"],
         run_id=run_id,
-        inputs=np.zeros((2, images.channels, images.size, images.size), np.float32),
+        inputs=np.zeros((2, *images.shape), np.float32),
         outputs=np.zeros((2, len(images.classes)), np.float32),
         tags={
             "octnas.search": run.name,
             "octnas.trial_id": record.id,
             "octnas.digest": record.architecture.digest,
             "octnas.training": report.training,
+            "octnas.input": shape_words(images.shape),
             **latency_tags(report),
         },
     )

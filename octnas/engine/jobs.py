@@ -17,8 +17,7 @@ def new_record(
 ) -> TrialRecord:
     """The row of a trial that begins."""
     target = feasible.space.target
-    shape = (target.channels, target.input_size, target.input_size)
-    counted = cost(architecture, input_shape=shape, num_classes=target.classes)
+    counted = cost(architecture, input_shape=target.input_shape, num_classes=target.classes)
     return TrialRecord(
         id=trial_id,
         architecture=architecture,

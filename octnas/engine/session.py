@@ -23,13 +23,14 @@ from octnas.engine.confirm import DEFAULT_CONFIRM, confirming_seeds
 from octnas.engine.evaluate import Evaluate, evaluate, name_of, named, scores_of
 from octnas.engine.events import Listener, SearchEvent, note_early
 from octnas.engine.failures import refuse_if_all_failed
+from octnas.engine.inputs import check_kind
 from octnas.engine.limits import TimeLimit
 from octnas.engine.rungs import Rungs, rung_levels
 from octnas.engine.samplers import DEFAULT_SAMPLER
 from octnas.engine.yardsticks import choose_yardsticks
 from octnas.errors import DataError, Interrupted, RunError, afterwards
 from octnas.front import SearchResult
-from octnas.front.axis import budget_words, device_words
+from octnas.front.axis import budget_words, device_words, input_words
 from octnas.front.report import front_report
 from octnas.record import (
     FrontReport,
@@ -81,7 +82,8 @@ def search(
     Args:
         space: a space of the catalog, a YAML file, or a `SearchSpace`.
         budget_gflops: 10^9 multiply-adds of the target network that no candidate may exceed; None: any.
-        budget_ms: milliseconds that no candidate may exceed; None: any. One budget at least must be given.
+        budget_ms: milliseconds that no candidate may exceed; None: any. Where neither is given, the space
+            must name a budget of its own.
         objective: what accuracy is weighed against, "gflops" or "latency"; by default the latter where only
             time is limited.
         profile: of this device, or the file of one; by default found or made where latency is asked for.
@@ -90,7 +92,7 @@ def search(
             profile does not count.
         sampler: one of `octnas.engine.samplers.SAMPLER_NAMES`.
         backbones: one or some of the space's; default all.
-        data: data set in place of the space's.
+        data: data set in place of the space's, of still images or of clips as the space is.
         name: of the search; default made from space and time.
         seed: of proposals and of every training.
         confirm: fresh seeds with which the winner and the uniform yardstick next to it are trained again at
@@ -107,6 +109,7 @@ def search(
     start = time.monotonic()
     check_numbers(trials=trials, max_minutes=max_minutes, seed=seed, confirm=confirm)
     searched, source = admitted_space(space, backbones=backbones, data=data)
+    check_kind(searched)
     budgets = admitted_budgets(
         searched, budget_gflops=budget_gflops, budget_ms=budget_ms, objective=objective, profile=profile
     )
@@ -155,6 +158,9 @@ def search(
             "noise_points": searched.proxy.noise_points if data is None else None,
             "space_source": source,
             "limit": feasible.limit,
+            "input_shape": list(images.shape),
+            "target_input_shape": list(searched.target.input_shape),
+            **({"budget_of_space": True} if budgets.from_space else {}),
             **latency_options(feasible),
             "cores": workers.cores,
             "workers": workers.count,
@@ -345,10 +351,12 @@ def _leave_files(run: RunFolder, report: FrontReport, campaign: Campaign) -> Non
 
 def _greeting(header: SearchHeader, feasible: Feasible) -> str:
     budget = budget_words(header).replace("GFLOPs", "GFLOPs (10^9 multiply-adds)")
+    budget += ", the space's own" if header.options.get("budget_of_space") else ""
     timed = f", accuracy against {header.objective}, predicted for {device_words(header)}"
     return (
         f"search {header.name}: candidates {header.trials}, yardsticks {len(header.yardsticks)}, budget "
-        f"{budget}, {', '.join(feasible.backbones)}, data {header.data}{timed if header.profile else ''}"
+        f"{budget}, {', '.join(feasible.backbones)}, data {header.data}{input_words(header)}"
+        f"{timed if header.profile else ''}"
     )
 
 

@@ -14,6 +14,7 @@ from octnas.engine.budgets import admitted_budgets
 from octnas.engine.checks import admitted_space, check_numbers, load_data
 from octnas.engine.confirm import DEFAULT_CONFIRM, MOST
 from octnas.engine.evaluate import scores_of
+from octnas.engine.inputs import check_kind
 from octnas.engine.rungs import rung_levels
 from octnas.engine.yardsticks import choose_yardsticks
 from octnas.errors import BudgetError
@@ -37,6 +38,8 @@ class Pace:
     """From the start of a training to each of its scores; the last is the whole training."""
     test: float
     """For the score on the test images; 0 without any."""
+    memory_mb: float = 0.0
+    """10^6 bytes that a training takes at most: on a GPU its tensors, else its whole process."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,16 +124,17 @@ def dry_run(
         `yardsticks` (label, backbone, gflops, within_budget). Where latency is predicted also `budget_ms`,
         `objective`, `device`, and `latency_ms` beside every `gflops`; `feasible` then says in `estimated`
         whether its size and share are estimates. With `estimate` also `estimate`:
-        `training_seconds` of a whole training by backbone, the three figures of `Workload.seconds`,
-        `trainings` (candidates, yardsticks, confirming), `workers`, and `cpu_hours` and `gpu_hours` that the
-        workers hold in `search_seconds` (a GPU that is shared counts by its share).
+        `training_seconds` and `peak_memory_mb` (10^6 bytes) of a training by backbone, the three figures of
+        `Workload.seconds`, `trainings` (candidates, yardsticks, confirming), `workers`, and `cpu_hours` and
+        `gpu_hours` that the workers hold in `search_seconds` (a GPU that is shared counts by its share).
 
     Raises:
-        OctnasError: there is no such space, backbone or data set, no budget, one that is no finite number, or
-            a profile of another device.
+        OctnasError: there is no such space, backbone or data set, the data are of the wrong kind, no budget,
+            one that is no finite number, or a profile of another device.
     """
     check_numbers(trials=trials, max_minutes=None, seed=0, confirm=confirm)
     searched, _ = admitted_space(space, backbones=backbones, data=data)
+    check_kind(searched)
     budgets = admitted_budgets(
         searched, budget_gflops=budget_gflops, budget_ms=budget_ms, objective=objective, profile=profile
     )
@@ -241,6 +245,7 @@ def _estimate(
     hours = seconds["search_seconds"] * workers.count / 3600
     return {
         "training_seconds": {name: round(pace.until[-1], 2) for name, pace in paces.items()},
+        "peak_memory_mb": {name: round(pace.memory_mb) for name, pace in paces.items()},
         **{name: round(value, 1) for name, value in seconds.items()},
         "trainings": {
             "candidates": candidates,
@@ -255,7 +260,8 @@ def _estimate(
 
 def _pace(space: SearchSpace, feasible: Feasible, images: ImageSet, backbone: str, *, threads: int) -> Pace:
     """Times a few steps and the validation of one batch, and reckons with the proxy's settings."""
-    from octnas.train import ProxyTraining, settings_from_proxy
+    from octnas.train import ProxyTraining, choose_device, settings_from_proxy
+    from octnas.train.memory import PeakMemory
 
     whole = settings_from_proxy(space.proxy, images)
     short = replace(
@@ -268,6 +274,7 @@ def _pace(space: SearchSpace, feasible: Feasible, images: ImageSet, backbone: st
     )
     architecture = space.proxy_architecture(feasible.sample(np.random.default_rng(0), backbone))
     training = ProxyTraining(architecture, images, short, seed=0)
+    memory = PeakMemory(choose_device(short.device))
     training.run_epoch()
     timed = training.run_epoch()
     step = timed.train_seconds / TIMED_STEPS
@@ -279,4 +286,5 @@ def _pace(space: SearchSpace, feasible: Feasible, images: ImageSet, backbone: st
     return Pace(
         until=tuple(steps * step + count * scored for steps, count in zip(bounds, validated, strict=True)),
         test=0.0 if images.test is None else len(images.test) * scored,
+        memory_mb=memory.megabytes(),
     )

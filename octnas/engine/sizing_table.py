@@ -73,6 +73,7 @@ def _ms(yardstick: Mapping[str, Any]) -> str:
 def _estimate_rows(estimate: Mapping[str, Any]) -> dict[str, str]:
     trainings = estimate["trainings"]
     each = ", ".join(f"{name} {_duration(value)}" for name, value in estimate["training_seconds"].items())
+    hungriest, most = max(estimate["peak_memory_mb"].items(), key=lambda each: each[1])
     whole, rungs = _duration(estimate["search_seconds"]), _duration(estimate["search_seconds_with_rungs"])
     planned = f"{trainings['candidates']} candidates, {trainings['yardsticks']} yardsticks"
     if trainings["confirming"]:
@@ -82,6 +83,7 @@ def _estimate_rows(estimate: Mapping[str, Any]) -> dict[str, str]:
         )
     return {
         "a whole training": f"{each} (from {TIMED_STEPS} timed steps each on this machine)",
+        "memory of a training": f"{most:,} MB at most, {hungriest}",
         "trainings": planned,
         "search, expected": f"{rungs}, poor candidates stopped early",
         "search, upper bound": f"{whole}, nothing stopped early; {estimate['cpu_hours']:.2g} core-hours, "

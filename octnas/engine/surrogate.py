@@ -254,9 +254,7 @@ class _Terms:
         lows = [0] * len(self._members.lows)
         for slot, choice in zip(self._members.slots, choices, strict=True):
             lows[slot.index] = self._members.lows[slot.index][choice]
-        costs = self._members.costs
-        products = sum(value * lows[i] * lows[j] // groups for i, j, value, groups in costs.pairs)
-        return costs.constant + products + int(costs.linear @ lows)
+        return self._members.macs(lows)
 
     def _loadings(self, names: _Names) -> list[tuple[int, int, float]]:
         """The entries of `spread`: row, column, value."""

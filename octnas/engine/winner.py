@@ -6,9 +6,10 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any, get_args
 
-from octnas.data import load_images
+from octnas.data import ImageSet, load_data
 from octnas.engine.checks import data_source
 from octnas.engine.export_run import chosen_trial, training_folder
+from octnas.engine.inputs import shape_words
 from octnas.errors import afterwards, unknown_name
 from octnas.record import EpochScore, RunFolder
 from octnas.space import parse_space
@@ -26,7 +27,7 @@ __all__ = ["train", "train_winner", "training_text"]
 
 _NETWORKS = {
     "proxy": "the proxy network, trained as in the search",
-    "full": "the proxy network, trained on all training images",
+    "full": "the proxy network, trained on all training data",
     "target": "the target network",
 }
 
@@ -75,7 +76,12 @@ def train(
             epochs=report.epochs,
             accuracy=report.accuracy,
             test_accuracy=report.test_accuracy,
-            params={"data": report.data, "seed": report.seed},
+            params={
+                "data": report.data,
+                "seed": report.seed,
+                "input": shape_words(report.input_shape),
+                "peak_memory_mb": report.peak_memory_mb,
+            },
             scores=report.scores,
         )
     return report.to_dict()
@@ -97,12 +103,13 @@ def train_winner(
     Args:
         scale: "target" where there is a GPU and "full" elsewhere, if not given.
         epochs: passes over the training images, where the scale's own number is not wanted.
-        data: an image set or a folder of images by class; the search's, if not given.
+        data: a data set or a folder of images or videos by class; the search's, if not given.
         notice: told what a user should know before a long training begins.
 
     Raises:
         RunError: there is no such trial, or the folder cannot be written.
-        DataError: the images cannot be read.
+        DataError: the images cannot be read, or are clips where the search's are still, or the other way
+            round.
         TrainingDivergedError: the loss did not stay finite.
     """
     if scale is not None and scale not in get_args(Scale):
@@ -113,14 +120,20 @@ def train_winner(
     scale = scale or ("target" if on_gpu else "full")
     at_target = scale == "target"
     source = data_source(data or run.header.data)
-    size = space.target.input_size if at_target else space.proxy.input_size
-    images = load_images(source, size=size)
+    part = space.target if at_target else space.proxy
+    images = load_data(
+        source,
+        size=part.input_size,
+        frames=part.frames,
+        sampling=space.proxy.sampling,
+        frame_stride=space.proxy.frame_stride,
+    )
     proxy = settings_from_proxy(space.proxy, images)
     settings = settings_at_scale(proxy, scale, images=len(images.train), epochs=epochs)
     if at_target and not on_gpu and notice is not None:
         notice(
-            f"{settings.scores} epochs of {record.architecture.backbone} at {size} px take hours on a CPU: "
-            "`--scale full` trains the proxy network in minutes, `--epochs N` is shorter"
+            f"{settings.scores} epochs of {record.architecture.backbone} at {_px(images)} take hours on a "
+            "CPU: `--scale full` trains the proxy network in minutes, `--epochs N` is shorter"
         )
     return train_and_keep(
         record.architecture if at_target else space.proxy_architecture(record.architecture),
@@ -132,6 +145,10 @@ def train_winner(
         source=source,
         progress=progress,
     )
+
+
+def _px(images: ImageSet) -> str:
+    return f"{images.size} px" if images.frames is None else f"{images.frames} frames of {images.size} px"
 
 
 def _print(line: str) -> None:
@@ -149,10 +166,13 @@ def _print_epoch(score: EpochScore, epochs: int) -> None:
 def training_text(report: Mapping[str, Any]) -> str:
     """What `train` prints of `TrainingReport.to_dict()`."""
     test = report["test_accuracy"]
+    kind = "images" if len(report["input_shape"]) == 3 else "clips"
     lines = [
         f"{_NETWORKS[report['scale']]}, {report['epochs']} epochs of {report['data']}, seed {report['seed']}",
-        f"accuracy on validation images: {100 * report['accuracy']:.2f} %"
-        + ("" if test is None else f", on test images: {100 * test:.2f} %"),
+        f"accuracy on validation {kind}: {100 * report['accuracy']:.2f} %"
+        + ("" if test is None else f", on test {kind}: {100 * test:.2f} %"),
+        f"input {shape_words(report['input_shape'])}, peak memory of the training "
+        f"{report['peak_memory_mb']:,.0f} MB",
         f"weights: {report['checkpoint']}",
     ]
     return "\n".join(lines)

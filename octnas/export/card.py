@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from octnas._version import __version__
 from octnas.architecture import Architecture
 from octnas.costs import Cost
 from octnas.export.verify import Verification
 
-__all__ = ["DataFacts", "Provenance", "Timings", "model_card"]
+__all__ = ["DataFacts", "Provenance", "Timings", "model_card", "size_words"]
 
 CARD_CLASSES = 20
 """Class names that a card spells out; all of them are in classes.json."""
@@ -34,7 +34,7 @@ _FILES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataFacts:
-    """The images that the weights were trained and checked on."""
+    """The images, or clips, that the weights were trained and checked on."""
 
     name: str
     origin: str
@@ -45,6 +45,7 @@ class DataFacts:
     test: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    what: Literal["images", "clips"] = "images"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,17 +87,18 @@ def model_card(
     *,
     architecture: Architecture,
     cost: Cost,
-    input_shape: tuple[int, int, int],
+    input_shape: tuple[int, ...],
     classes: Sequence[str],
     data: DataFacts | None,
     provenance: Provenance,
     verification: Verification,
     timings: Timings | None = None,
 ) -> str:
-    """The card's text. `cost` is of this network at `input_shape`; `timings` None: nothing was timed."""
+    """The card's text. `cost` is of this network at `input_shape`, (C, H, W) or (C, T, H, W); `timings` None:
+    nothing was timed."""
     sections = [
         _title(architecture, input_shape, len(classes), provenance),
-        _figures(cost, data, provenance, verification),
+        _figures(cost, input_shape, data, provenance, verification),
         *([] if timings is None else [_latency(timings, provenance)]),
         _input(input_shape, classes, data),
         _code(input_shape, len(classes), data),
@@ -108,32 +110,53 @@ def model_card(
 
 
 def _title(
-    architecture: Architecture, input_shape: tuple[int, int, int], classes: int, provenance: Provenance
+    architecture: Architecture, input_shape: tuple[int, ...], classes: int, provenance: Provenance
 ) -> str:
-    channels, height, width = input_shape
     low = sum(alpha > 0 for alpha in architecture.alphas)
     same = architecture.digest == provenance.target_digest
     kind = "the target network" if same else "a proxy, whose accuracy is not the target network's"
     return (
         f"# {architecture.backbone} with octave convolutions ({architecture.digest})\n\n"
-        f"An image classifier found by octnas: {architecture.backbone}, width {architecture.width}, "
-        f"{architecture.stem} stem, {architecture.downsample} downsampling, "
-        f"{channels} x {height} x {width} px in, {classes} classes out. {low} of its "
+        f"{_kind(architecture, input_shape)} found by octnas: {architecture.backbone}, width "
+        f"{architecture.width}, {architecture.stem} stem, {architecture.downsample} downsampling, "
+        f"{size_words(input_shape)} in, {classes} classes out. {low} of its "
         f"{len(architecture.alphas)} searched convolutions keep channels at half resolution. This is {kind}."
     )
 
 
-def _figures(cost: Cost, data: DataFacts | None, provenance: Provenance, verification: Verification) -> str:
+def _kind(architecture: Architecture, input_shape: tuple[int, ...]) -> str:
+    if len(input_shape) == 3:
+        return "An image classifier"
+    if architecture.dims == 3:
+        return "A classifier of clips, with convolutions over time,"
+    return "A classifier of clips, frame by frame with the mean over frames before the last layer,"
+
+
+def size_words(input_shape: tuple[int, ...]) -> str:
+    """ "3 x 224 x 224 px", or "3 x 8 frames x 224 x 224 px"."""
+    channels, *time, height, width = input_shape
+    return " x ".join([f"{channels}", *(f"{frames} frames" for frames in time), f"{height}", f"{width} px"])
+
+
+def _figures(
+    cost: Cost,
+    input_shape: tuple[int, ...],
+    data: DataFacts | None,
+    provenance: Provenance,
+    verification: Verification,
+) -> str:
+    what = "image" if len(input_shape) == 3 else "clip"
     of = _TRAININGS[provenance.training]
     rows = [
-        ("compute of this network", f"{cost.gflops:.4f} GFLOPs {UNIT} per image"),
+        ("compute of this network", f"{cost.gflops:.4f} GFLOPs {UNIT} per {what}"),
         ("parameters of this network", f"{cost.params:,}"),
         ("compute of the target", f"{provenance.target_gflops:.3f} GFLOPs {UNIT}: {provenance.target}"),
         ("parameters of the target", f"{provenance.target_params:,}"),
         ("weights from", f"{of}; {provenance.epochs} epochs, seed {provenance.seed}"),
         ("validation accuracy, as trained", _percent(provenance.accuracy)),
     ]
-    images = f"{verification.images:,} {'images of random pixels' if data is None else 'validation images'}"
+    shown = f"{what}s of random pixels" if data is None else f"validation {what}s"
+    images = f"{verification.images:,} {shown}"
     if verification.accuracy is not None:
         rows += [
             (f"accuracy of the network on {images}", _percent(verification.accuracy)),
@@ -203,15 +226,19 @@ def _latency_rows(timing: Mapping[str, Any]) -> list[tuple[str, str]]:
     return rows
 
 
-def _input(input_shape: tuple[int, int, int], classes: Sequence[str], data: DataFacts | None) -> str:
-    channels, height, width = input_shape
+def _input(input_shape: tuple[int, ...], classes: Sequence[str], data: DataFacts | None) -> str:
+    channels, *time, height, width = input_shape
     colours = {1: "grey", 3: "RGB"}.get(channels, f"{channels} channels")
     lines = [
         "## Input and output",
         "",
-        f"Input `images`: float32, (batch, {channels}, {height}, {width}), {colours}, **scaled to 0..1** "
-        f"(bytes divided by 255), resized to {height} x {width} px. Any batch size.",
+        f"Input `images`: float32, (batch, {', '.join(map(str, input_shape))}), {colours}, **scaled to "
+        f"0..1** (bytes divided by 255), resized to {height} x {width} px. Any batch size.",
     ]
+    if time:
+        lines.append(
+            f"That is (batch, channels, frames, height, width): {time[0]} frames of a clip, in their order."
+        )
     if data is not None:
         lines.append(
             "`model.onnx` and `model.pt2` normalise by themselves: don't do it again. They subtract "
@@ -226,15 +253,15 @@ def _input(input_shape: tuple[int, int, int], classes: Sequence[str], data: Data
     return "\n".join(lines)
 
 
-def _code(input_shape: tuple[int, int, int], classes: int, data: DataFacts | None) -> str:
-    channels, height, width = input_shape
-    shape = f"3, {channels}, {height}, {width}"
+def _code(input_shape: tuple[int, ...], classes: int, data: DataFacts | None) -> str:
+    shape = ", ".join(map(str, (3, *input_shape)))
+    by_channel = ", ".join(["1", "-1", *["1"] * (len(input_shape) - 1)])
     normalised = "images"
     statistics = ""
     if data is not None:
         statistics = (
-            f"mean = torch.tensor({_numbers(data.mean)}).view(1, -1, 1, 1)\n"
-            f"std = torch.tensor({_numbers(data.std)}).view(1, -1, 1, 1)\n"
+            f"mean = torch.tensor({_numbers(data.mean)}).view({by_channel})\n"
+            f"std = torch.tensor({_numbers(data.std)}).view({by_channel})\n"
         )
         normalised = "(images - mean) / std"
     return f"""\
@@ -275,7 +302,7 @@ import torch
 from safetensors.torch import load_file
 
 architecture = octnas.Architecture.from_json(Path("architecture.json").read_text(encoding="utf-8"))
-network = octnas.build(architecture, num_classes={classes}, in_channels={channels})
+network = octnas.build(architecture, num_classes={classes}, in_channels={input_shape[0]})
 network.load_state_dict(load_file("weights.safetensors"))
 fast = octnas.export.deploy(network)  # batch-norm folded; network.eval() gives the same logits
 {statistics}images = torch.rand({shape})  # yours: scaled to 0..1
@@ -316,7 +343,7 @@ def _origin(data: DataFacts | None, provenance: Provenance) -> str:
         lines += [
             "",
             f"Data: {_escaped(data.name)} ({_escaped(data.origin)}), {data.train:,} training, {data.val:,} "
-            f"validation and {data.test:,} test images. Licence: {_escaped(data.licence)}.",
+            f"validation and {data.test:,} test {data.what}. Licence: {_escaped(data.licence)}.",
         ]
     return "\n".join(lines)
 

@@ -1,7 +1,8 @@
 """A trained network as a folder of files that run without octnas.
 
-Convention of the exported graph: images (B, C, H, W) in float32 scaled to 0..1 go in, logits (B, classes)
-come out; normalisation by the data's mean and deviation is part of the graph, and B is free.
+Convention of the exported graph: images (B, C, H, W), or clips (B, C, T, H, W), in float32 scaled to 0..1 go
+in, logits (B, classes) come out; normalisation by the data's mean and deviation is part of the graph, and B
+is free.
 """
 
 from __future__ import annotations
@@ -67,8 +68,10 @@ class ExportReport:
     images: int
     training: str
     """Which training the weights are from: "proxy", "full" or "target"."""
+    input_shape: tuple[int, ...]
+    """(C, H, W) of an image, or (C, T, H, W) of a clip."""
     gflops: float
-    """10^9 multiply-adds of this network per image."""
+    """10^9 multiply-adds of this network per image, or per clip."""
     latency: Mapping[str, Any] | None = None
     """Of this network's ONNX file, beside its plain twin's, with the keys of `latency --json`."""
     target_latency: Mapping[str, Any] | None = None
@@ -84,6 +87,7 @@ class ExportReport:
             "max_abs_difference": self.max_abs_difference,
             "images": self.images,
             "training": self.training,
+            "input_shape": list(self.input_shape),
             "gflops": self.gflops,
             "latency": None if self.latency is None else dict(self.latency),
             "target_latency": None if self.target_latency is None else dict(self.target_latency),
@@ -94,7 +98,7 @@ def export_model(
     network: OctaveNetwork,
     *,
     to: Path,
-    example_shape: tuple[int, int, int],
+    example_shape: tuple[int, ...],
     classes: Sequence[str],
     data: ImageSet | None,
     provenance: Provenance,
@@ -107,7 +111,7 @@ def export_model(
         network: read, not changed; exported in evaluation mode, float32, on the processor.
         to: a folder that does not exist, is empty, or holds an earlier export, which is replaced. It appears
             whole or not at all.
-        example_shape: (C, H, W) in px of the input; the batch size stays free.
+        example_shape: (C, H, W) in px of the input, or (C, T, H, W) of clips; the batch size stays free.
         classes: names, in the order of the logits.
         data: images to check the files on, and the mean and deviation to normalise by. None: pixels are not
             normalised and the check is on random ones.
@@ -120,7 +124,9 @@ def export_model(
     """
     target = check_target(to)
     reference = _with_input(copy.deepcopy(network), data)
-    deployed = _with_input(deploy(network, input_size=example_shape[1:], times=times), data)
+    *_, height, width = example_shape
+    frames = example_shape[1] if len(example_shape) == 4 else None
+    deployed = _with_input(deploy(network, input_size=(height, width), frames=frames, times=times), data)
     total = cost(network.architecture, input_shape=example_shape, num_classes=len(classes))
     work = target.with_name(f".{target.name}.{os.getpid()}.part")
     with _writing(target):
@@ -160,6 +166,7 @@ def export_model(
         max_abs_difference=verification.max_abs_difference,
         images=verification.images,
         training=provenance.training,
+        input_shape=example_shape,
         gflops=total.gflops,
         latency=None if timings is None else timings.network,
         target_latency=None if timings is None else timings.target,
@@ -198,7 +205,7 @@ def _with_input(network: nn.Module, data: ImageSet | None) -> nn.Module:
     return WithInput(network.cpu().float(), mean, std).eval()
 
 
-def _write_graphs(deployed: nn.Module, shape: tuple[int, int, int], folder: Path) -> None:
+def _write_graphs(deployed: nn.Module, shape: tuple[int, ...], folder: Path) -> None:
     with quiet():
         program = exported_program(deployed, shape)
         write_pt2(program, folder / FILES["pt2"])
@@ -206,7 +213,7 @@ def _write_graphs(deployed: nn.Module, shape: tuple[int, int, int], folder: Path
 
 
 def _verified(
-    folder: Path, reference: nn.Module, shape: tuple[int, int, int], data: ImageSet | None, macs: int
+    folder: Path, reference: nn.Module, shape: tuple[int, ...], data: ImageSet | None, macs: int
 ) -> Verification:
     limit = max(CHECK_IMAGES, CHECK_MACS // macs)
     with quiet():
@@ -214,9 +221,9 @@ def _verified(
 
 
 def _batches(
-    data: ImageSet | None, shape: tuple[int, int, int], limit: int
+    data: ImageSet | None, shape: tuple[int, ...], limit: int
 ) -> Iterator[tuple[Tensor, Tensor | None]]:
-    """Images in 0..1 and labels, `limit` of them or fewer; the same ones every time."""
+    """Images or clips in 0..1 and labels, `limit` of them or fewer; the same ones every time."""
     if data is None:
         yield torch.rand(8, *shape, generator=torch.Generator().manual_seed(0)), None
         return
@@ -235,6 +242,7 @@ def _facts(data: ImageSet) -> DataFacts:
         test=0 if data.test is None else len(data.test),
         mean=data.mean,
         std=data.std,
+        what="images" if data.frames is None else "clips",
     )
 
 

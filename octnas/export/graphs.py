@@ -1,7 +1,7 @@
 """Graphs of a deployed network: the exported program, the file of torch.export and the ONNX file.
 
-Convention of an exported graph: images (B, C, H, W) scaled to 0..1 go in, logits (B, classes) come out, and B
-is free. `WithInput` makes the normalisation by mean and deviation a part of it.
+Convention of an exported graph: images (B, C, H, W) or clips (B, C, T, H, W) scaled to 0..1 go in, logits
+(B, classes) come out, and B is free. `WithInput` makes the normalisation by mean and deviation a part of it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _NOISY = (
 
 
 class WithInput(nn.Module):
-    """A network behind the exported convention: images in 0..1, normalised inside.
+    """A network behind the exported convention: images or clips in 0..1, normalised inside.
 
     Args:
         mean: of the data by channel, in 0..1; None: the pixels are not normalised.
@@ -52,12 +52,17 @@ class WithInput(nn.Module):
             self.register_buffer("factor", 1 / torch.tensor(std).view(1, -1, 1, 1))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits (B, classes) of images (B, C, H, W)."""
-        logits: Tensor = self.network((images - self.mean) * self.factor if self.normalises else images)
+        """Logits (B, classes) of images (B, C, H, W) or clips (B, C, T, H, W)."""
+        if self.normalises:
+            mean, factor = self.mean, self.factor
+            if images.dim() == 5:
+                mean, factor = mean.unsqueeze(-1), factor.unsqueeze(-1)
+            images = (images - mean) * factor
+        logits: Tensor = self.network(images)
         return logits
 
 
-def exported_program(module: nn.Module, shape: tuple[int, int, int]) -> ExportedProgram:
+def exported_program(module: nn.Module, shape: Sequence[int]) -> ExportedProgram:
     """The graph of a module in evaluation mode that takes (B, *shape), with B free."""
     dtype = next((parameter.dtype for parameter in module.parameters()), torch.float32)
     # a batch of 2: the exporter takes a size of 1 for a constant

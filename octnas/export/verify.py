@@ -1,6 +1,7 @@
 """Exported files, read back and held against the network that they came from.
 
-Both files take images (B, C, H, W) in float32 scaled to 0..1, and so does the reference; B images a batch.
+Both files take images (B, C, H, W), or clips (B, C, T, H, W), in float32 scaled to 0..1, and so does the
+reference; B of them a batch.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def verify(
     """Compare both files with `reference`, which is in evaluation mode.
 
     Args:
-        batches: images (B, C, H, W), float32 in 0..1, and their labels (B,), or None for images without.
+        batches: images or clips, float32 in 0..1, and their labels (B,), or None for images without.
 
     Raises:
         ExportError: a file cannot be run, a logit differs by more than `LOGIT_TOLERANCE` of the logits'

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import textwrap
 from dataclasses import dataclass
+from typing import Literal
 
 from octnas.record import Objective, SearchHeader, TrialRecord
 
@@ -17,7 +18,9 @@ __all__ = [
     "budget_words",
     "cost_words",
     "device_words",
+    "input_words",
     "milliseconds",
+    "samples",
 ]
 
 
@@ -110,6 +113,19 @@ def device_words(header: SearchHeader) -> str | None:
     threads = int(profile["threads"])
     counted = f"{threads} thread{'' if threads == 1 else 's'}"
     return f"{profile['device']}, {profile['runtime']}, {counted}, batch {profile['batch']}"
+
+
+def samples(header: SearchHeader) -> Literal["images", "clips"]:
+    """What the proxy is trained and scored on.
+
+    The search writes the shape of one into its header's options as "input_shape".
+    """
+    return "clips" if len(header.options.get("input_shape", ())) == 4 else "images"
+
+
+def input_words(header: SearchHeader) -> str:
+    """ " as 1x4x20x20", for after the data's name: channels, frames and px of a clip; "" for still images."""
+    return "" if samples(header) == "images" else f" as {'x'.join(map(str, header.options['input_shape']))}"
 
 
 def budget_words(header: SearchHeader) -> str:

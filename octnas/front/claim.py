@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from octnas.front import pareto
-from octnas.front.axis import Axis
+from octnas.front.axis import Axis, samples
 from octnas.front.describe import is_uniform
 from octnas.record import Objective, TrialRecord, TrialState
 from octnas.record.spread import on_test, on_validation
@@ -37,9 +37,10 @@ class Claim:
 
     The cost is that of the search's objective; `axis` says which, and for which device.
     `candidate_accuracies` and `yardstick_accuracies` (0 to 1, in the order of `seeds`) are of test images, or
-    of validation images where the data has no test images: `images` says which. `difference` and `interval`
-    are in percentage points, candidate less yardstick. The interval is about the seeds of training; that the
-    images are a sample too is not in it. None: fewer than three seeds are there for both.
+    of validation images where the data has no test images: `images` says which; `samples` says whether they
+    are still images or clips. `difference` and `interval` are in percentage points, candidate less yardstick.
+    The interval is about the seeds of training; that the images are a sample too is not in it. None: fewer
+    than three seeds are there for both.
     """
 
     candidate: TrialRecord
@@ -51,6 +52,7 @@ class Claim:
     difference: float
     interval: tuple[float, float] | None
     axis: Axis
+    samples: Literal["images", "clips"] = "images"
 
     @property
     def outcome(self) -> Outcome:
@@ -142,6 +144,7 @@ def claim(result: SearchResult) -> Claim | None:
         difference=statistics.fmean(differences),
         interval=paired_interval(differences) if len(seeds) >= _FEWEST else None,
         axis=result.axis,
+        samples=samples(result.header),
     )
 
 

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
+import itertools
+
 from octnas.architecture import Architecture
-from octnas.front.axis import budget_words, device_words
+from octnas.front.axis import budget_words, device_words, input_words, samples
 from octnas.record import SearchHeader, TrialRecord
 
 __all__ = [
     "SLOWER",
     "SLOWER_NOTE",
-    "UNITS",
     "alphas_by_stage",
+    "dims_label",
     "is_uniform",
     "mean_alphas",
     "percent",
     "points",
     "slower_than_plain",
+    "stages",
     "trial_label",
     "units",
     "what_search",
 ]
 
-UNITS = "GFLOPs: 10^9 multiply-adds of the target network; accuracy: validation images, of the proxy"
-
 SLOWER = "fewer FLOPs, slower"
 """What is said of an octave network whose predicted latency is above that of its plain network."""
+
+_MANY_LAYERS = 24
+"""Layers of a stage from which on runs of one alpha are counted: ResNet-101 has 69 in its third."""
 
 SLOWER_NOTE = f"{SLOWER}: predicted to take longer than the plain network of its backbone"
 
@@ -37,10 +41,30 @@ def alphas_by_stage(architecture: Architecture) -> dict[int, tuple[float, ...]]:
     return stages
 
 
+def stages(record: TrialRecord) -> list[str]:
+    """ "1: 0.25 0.5 0.25 0.25" for each stage, digits as short as they go; in stages of many layers runs of
+    one alpha as "0.25 x 12"."""
+    lines = []
+    for stage, alphas in alphas_by_stage(record.architecture).items():
+        words = [f"{alpha:.3g}" for alpha in alphas]
+        if len(words) > _MANY_LAYERS:
+            runs = [(word, len(list(run))) for word, run in itertools.groupby(words)]
+            words = [f"{word} x {count}" if count > 2 else " ".join([word] * count) for word, count in runs]
+            lines.append(f"{stage}: {', '.join(words)}")
+        else:
+            lines.append(f"{stage}: {' '.join(words)}")
+    return lines
+
+
 def mean_alphas(record: TrialRecord) -> str:
     """The mean alpha of each stage, for instance "0.44 0.50 0.25 0.00"."""
     stages = alphas_by_stage(record.architecture).values()
     return " ".join(f"{sum(alphas) / len(alphas):.2f}" for alphas in stages)
+
+
+def dims_label(record: TrialRecord) -> str:
+    """ "2D" or "3D": what the convolutions of its backbone run over."""
+    return f"{record.architecture.dims}D"
 
 
 def percent(accuracy: float | None) -> str:
@@ -69,13 +93,17 @@ def is_uniform(record: TrialRecord) -> bool:
 def what_search(header: SearchHeader) -> str:
     """Space, data and budgets of a search in a few words."""
     space = f"space {header.space}, " if header.space else ""
-    return f"{space}data {header.data}, budget {budget_words(header)}, seed {header.seed}"
+    return (
+        f"{space}data {header.data}{input_words(header)}, budget {budget_words(header)}, seed {header.seed}"
+    )
 
 
 def units(header: SearchHeader) -> str:
-    """Whose figures those of a search are: `UNITS`, and for which device its ms are predicted."""
+    """Whose figures those of a search are, and for which device its ms are predicted."""
+    whose = "GFLOPs: 10^9 multiply-adds of the target network"
+    whose += f"; accuracy: validation {samples(header)}, of the proxy"
     device = device_words(header)
-    return UNITS if device is None else f"{UNITS}; ms: predicted latency of the target network on {device}"
+    return whose if device is None else f"{whose}; ms: predicted latency of the target network on {device}"
 
 
 def slower_than_plain(header: SearchHeader, record: TrialRecord) -> bool | None:

@@ -68,7 +68,7 @@ def place_labels(result: SearchResult, layers: Layers, canvas: Canvas) -> list[L
     taken += _bar_boxes(layers, canvas)
     labels = []
     for record in layers.named(result):
-        text = _text(record, layers)
+        text = _text(record, layers) + (", 3D" if record in layers.volumetric else "")
         half = canvas.character * len(text) / 2
         x, y = place(record)
         options = []

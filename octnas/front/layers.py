@@ -6,13 +6,25 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from octnas.front.axis import Axis
-from octnas.front.describe import is_uniform
+from octnas.front.describe import dims_label, is_uniform
 from octnas.front.pareto import pareto_front
 from octnas.front.result import SearchResult
 from octnas.record import TrialRecord, TrialState
 from octnas.record.spread import on_validation
 
-__all__ = ["BACKBONE_COLOURS", "Confirmed", "Layers", "backbone_colours", "sort_layers", "staircase"]
+__all__ = [
+    "BACKBONE_COLOURS",
+    "VOLUMETRIC",
+    "Confirmed",
+    "Layers",
+    "backbone_colours",
+    "backbone_names",
+    "sort_layers",
+    "staircase",
+]
+
+VOLUMETRIC = "3D backbone"
+"""What a picture calls the mark on trials of 3D backbones."""
 
 BACKBONE_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F5539", "#6A4C93")
 """Okabe and Ito's colours, told apart by colour-blind people too; the rest for spaces with many backbones."""
@@ -39,10 +51,11 @@ class Layers:
 
     `front` and `dominated` are complete candidates, `early` those stopped, paused or running; yardsticks are
     in `uniform`, `plain` (within the budgets) or `over` (over a budget). `slower` are those of them all that
-    are predicted to be slower than plain. `uniform_line` is the
-    non-dominated part of `uniform`, `confirmed` are those with an accuracy over two further seeds or more,
-    whatever their group. `low` to `high` is the range of accuracy that shows every complete trial and the
-    bars of confirming seeds, `left` to `right` the costs of what fits, with a strip beyond the budget.
+    are predicted to be slower than plain, `volumetric` those of 3D backbones where there are 2D ones beside
+    them. `uniform_line` is the non-dominated part of `uniform`, `confirmed` are those with an accuracy over
+    two further seeds or more, whatever their group. `low` to `high` is the range of accuracy that shows every
+    complete trial and the bars of confirming seeds, `left` to `right` the costs of what fits, with a strip
+    beyond the budget.
     """
 
     front: tuple[TrialRecord, ...]
@@ -52,6 +65,7 @@ class Layers:
     plain: tuple[TrialRecord, ...]
     over: tuple[TrialRecord, ...]
     slower: tuple[TrialRecord, ...]
+    volumetric: tuple[TrialRecord, ...]
     front_line: tuple[TrialRecord, ...]
     uniform_line: tuple[TrialRecord, ...]
     confirmed: tuple[Confirmed, ...]
@@ -76,6 +90,10 @@ class Layers:
         """What a picture calls the early trials."""
         stopped = all(record.state is TrialState.STOPPED for record in self.early)
         return "stopped early" if stopped else "stopped or under way"
+
+    def is_hollow(self, record: TrialRecord) -> bool:
+        """Whether a trial's mark is drawn as an outline."""
+        return record in self.early or record in self.over
 
     def is_below(self, record: TrialRecord) -> bool:
         """Whether a trial was stopped at an accuracy too low to be worth showing."""
@@ -137,6 +155,7 @@ def sort_layers(result: SearchResult) -> Layers:
         plain=tuple(record for record in inside if not is_uniform(record)),
         over=tuple(record for record in yardsticks if not record.within_budget),
         slower=tuple(record for record in shown if result.slower_than_plain(record)),
+        volumetric=tuple(record for record in shown if result.mixed and record.architecture.dims == 3),
         front_line=tuple(result.front),
         uniform_line=tuple(pareto_front(uniform, result.limit, axis.objective)),
         confirmed=confirmed,
@@ -166,11 +185,16 @@ def staircase(line: Iterable[TrialRecord], end: float, axis: Axis) -> tuple[list
 
 
 def backbone_colours(result: SearchResult) -> dict[str, str]:
-    """A colour for each backbone of the search, the same in every picture of it."""
-    names = sorted(
-        {record.architecture.backbone for record in result.trials}, key=lambda name: (len(name), name)
-    )
+    """A colour for each backbone of the search, the same in every picture of it; 2D ones first."""
+    dims = {record.architecture.backbone: record.architecture.dims for record in result.trials}
+    names = sorted(dims, key=lambda name: (dims[name], len(name), name))
     return {name: BACKBONE_COLOURS[index % len(BACKBONE_COLOURS)] for index, name in enumerate(names)}
+
+
+def backbone_names(result: SearchResult) -> dict[str, str]:
+    """What a picture calls each backbone of the search: with 2D or 3D where there are both."""
+    dims = {record.architecture.backbone: dims_label(record) for record in result.trials}
+    return {name: f"{name} ({each})" if result.mixed else name for name, each in dims.items()}
 
 
 def _confirmed(record: TrialRecord) -> Confirmed | None:

@@ -7,10 +7,10 @@ import os
 from pathlib import Path
 from typing import Any
 
-from octnas.front.axis import milliseconds
-from octnas.front.describe import SLOWER, percent, units, what_search
+from octnas.front.axis import milliseconds, samples
+from octnas.front.describe import SLOWER, dims_label, percent, stages, units, what_search
 from octnas.front.layers import sort_layers
-from octnas.front.plot import front_figure, stages, volume_figure
+from octnas.front.plot import front_figure, volume_figure
 from octnas.front.png import write_png
 from octnas.front.result import SearchResult
 from octnas.front.text import state_counts
@@ -38,7 +38,7 @@ td:last-child {{ white-space: normal; min-width: 24em }}
 <h1>{title}</h1><p class="muted">{subtitle}</p>{verdict}
 {figure}
 <p class="muted">{units}. Hover a point for its alphas. Crosses at the right edge and triangles at the lower
-edge lie beyond it.{bars}</p>
+edge lie beyond it.{pluses}{bars}</p>
 {volume}
 <div class="wide"><table><thead><tr><th>trial on the front</th><th>GFLOPs</th>{latency}<th>accuracy</th>
 <th>backbone</th><th>downsample</th><th>alphas by stage, layer by layer</th></tr></thead><tbody>
@@ -48,7 +48,9 @@ edge lie beyond it.{bars}</p>
 """
 
 
-_BARS = """ Bars are means of fresh seeds on validation images with one standard deviation to each side; a
+_PLUSES = " Marks with a plus are of 3D backbones."
+
+_BARS = """ Bars are means of fresh seeds on validation {samples} with one standard deviation to each side; a
 dotted stroke leads to the trial's point, which is the one seed that the search saw and chose by."""
 
 _VOLUME = """<p class="muted">Share of the area below {limit} and accuracy 1 that the front dominates, once
@@ -76,7 +78,8 @@ def html_page(result: SearchResult) -> str:
         subtitle=html.escape(f"{what_search(result.header)}; {counts}"),
         verdict=_verdict(result),
         figure=_drawn(front_figure(result), library=True),
-        bars=_BARS if sort_layers(result).confirmed else "",
+        pluses=_PLUSES if result.mixed else "",
+        bars=_BARS.format(samples=samples(result.header)) if sort_layers(result).confirmed else "",
         volume=volume,
         units=html.escape(units(result.header)),
         latency="<th>ms</th>" if result.timed else "",
@@ -113,7 +116,9 @@ def _row(record: TrialRecord, result: SearchResult) -> str:
         f"{record.gflops:.3f}",
         *([f"{latency}{mark}"] if result.timed else []),
         percent(record.accuracy),
-        record.architecture.backbone,
+        f"{record.architecture.backbone} ({dims_label(record)})"
+        if result.mixed
+        else record.architecture.backbone,
         record.architecture.downsample,
         "; ".join(stages(record)),
     )

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import html
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from octnas.front.axis import budget_note, cost_words
-from octnas.front.describe import SLOWER, SLOWER_NOTE, alphas_by_stage, percent, trial_label
+from octnas.front.axis import budget_note, cost_words, samples
+from octnas.front.describe import SLOWER, SLOWER_NOTE, dims_label, percent, stages, trial_label
 from octnas.front.labels import Canvas, place_labels
-from octnas.front.layers import Layers, backbone_colours, sort_layers, staircase
+from octnas.front.layers import (
+    VOLUMETRIC,
+    Layers,
+    backbone_colours,
+    backbone_names,
+    sort_layers,
+    staircase,
+)
 from octnas.front.result import SearchResult
 from octnas.front.verdict import seeds_line
 from octnas.front.volume import volume_curve
 from octnas.record import TrialRecord
 
-__all__ = ["front_figure", "stages", "volume_figure"]
+__all__ = ["front_figure", "volume_figure"]
 
 _INK = "#1f2933"
 _MUTED = "#6b7785"
@@ -33,12 +41,6 @@ _TITLE_LINE, _TITLE_LETTERS = 18, 72
 """Height in px of a line below the axis' title, and how many letters go into one."""
 
 
-def stages(record: TrialRecord) -> list[str]:
-    """ "1: 0.25 0.5 0.25 0.25" for each stage, digits as short as they go."""
-    by_stage = alphas_by_stage(record.architecture)
-    return [f"{stage}: {' '.join(f'{alpha:.3g}' for alpha in alphas)}" for stage, alphas in by_stage.items()]
-
-
 def _hover(record: TrialRecord, layers: Layers) -> str:
     reason = f" ({record.reason})" if record.reason else ""
     seeds = seeds_line(record)
@@ -49,10 +51,19 @@ def _hover(record: TrialRecord, layers: Layers) -> str:
         html.escape(f"{record.state}{reason}"),
         f"{cost_words(record)}, {record.params / 1e6:.2f} M parameters of the target",
         *([f"<b>{SLOWER_NOTE}</b>"] if record in layers.slower else []),
-        f"alphas by stage, {html.escape(record.architecture.downsample)} downsampling:",
-        *(html.escape(f"  {line}") for line in stages(record)),
+        f"{dims_label(record)} backbone, alphas by stage, {html.escape(record.architecture.downsample)} "
+        "downsampling:",
+        *(
+            html.escape(f"  {line}")
+            for stage in stages(record)
+            for line in textwrap.wrap(stage, _HOVER_LETTERS, subsequent_indent="    ")
+        ),
     ]
     return "<br>".join(lines)
+
+
+_HOVER_LETTERS = 80
+"""In a line of alphas: a stage of a deep backbone has dozens."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,6 +109,8 @@ def front_figure(result: SearchResult) -> Any:
     for mark in sorted(marks, key=lambda each: each.size):
         if mark.records:
             _add_points(figure, mark, layers, colours)
+    if layers.volumetric:
+        _add_volumetric(figure, layers, colours)
     if layers.slower:
         _add_slower(figure, layers)
     if result.best is not None:
@@ -105,7 +118,8 @@ def front_figure(result: SearchResult) -> Any:
     if layers.confirmed:
         _add_bars(figure, layers)
     keys = [mark for mark in marks if mark.records or mark.name == "front"]
-    _add_keys(figure, keys, colours, layers.bars_name if layers.confirmed else None)
+    _add_keys(figure, keys, layers.bars_name if layers.confirmed else None)
+    _add_colour_keys(figure, colours, backbone_names(result))
     _finish(figure, result, layers)
     return figure
 
@@ -149,6 +163,36 @@ def _add_points(figure: Any, mark: _Mark, layers: Layers, colours: Mapping[str, 
         text=[_hover(record, layers) for record in mark.records],
         customdata=[record.id for record in mark.records],
         hovertemplate="%{text}<extra></extra>",
+    )
+
+
+def _add_volumetric(figure: Any, layers: Layers, colours: Mapping[str, str]) -> None:
+    """A plus inside the mark of each trial of a 3D backbone: white, or in its colour in a hollow mark."""
+    places = [layers.place(record) for record in layers.volumetric]
+    tints = [
+        colours[record.architecture.backbone] if layers.is_hollow(record) else "white"
+        for record in layers.volumetric
+    ]
+    figure.add_scatter(
+        x=[x for x, _ in places],
+        y=[100 * y for _, y in places],
+        mode="markers",
+        name=VOLUMETRIC,
+        legendgroup=VOLUMETRIC,
+        showlegend=False,
+        cliponaxis=False,
+        marker={"symbol": "cross-thin", "size": 7, "line": {"width": 2, "color": tints}},
+        customdata=[record.id for record in layers.volumetric],
+        hoverinfo="skip",
+    )
+    figure.add_scatter(
+        x=[None],
+        y=[None],
+        mode="markers",
+        name=VOLUMETRIC,
+        legendgroup=VOLUMETRIC,
+        legendrank=1900,  # after the keys of all marks
+        marker={"symbol": "cross-thin", "size": 9, "line": {"width": 2, "color": _MUTED}},
     )
 
 
@@ -214,8 +258,8 @@ def _add_bars(figure: Any, layers: Layers) -> None:
     )
 
 
-def _add_keys(figure: Any, marks: Sequence[_Mark], colours: Mapping[str, str], bars_name: str | None) -> None:
-    """What the marks mean, below the picture, in grey; what the colours mean, above it."""
+def _add_keys(figure: Any, marks: Sequence[_Mark], bars_name: str | None) -> None:
+    """What the marks mean, below the picture, in grey."""
     for mark in marks:
         figure.add_scatter(
             x=[None],
@@ -236,12 +280,16 @@ def _add_keys(figure: Any, marks: Sequence[_Mark], colours: Mapping[str, str], b
             legendgroup="bars",
             marker={"symbol": "cross-thin", "size": 12, "line": {"width": 2, "color": _INK}},
         )
+
+
+def _add_colour_keys(figure: Any, colours: Mapping[str, str], names: Mapping[str, str]) -> None:
+    """What the colours mean, above the picture."""
     for backbone, colour in colours.items():
         figure.add_scatter(
             x=[None],
             y=[None],
             mode="markers",
-            name=html.escape(backbone),
+            name=html.escape(names[backbone]),
             legend="legend2",
             marker={"color": colour, "size": 10},
         )
@@ -270,10 +318,10 @@ def _finish(figure: Any, result: SearchResult, layers: Layers) -> None:
     figure.update_layout(
         template="none",
         height=_HEIGHT + more,
-        margin={"l": 62, "r": 16, "t": _TOP, "b": _BOTTOM + more},
+        margin={"l": 74, "r": 16, "t": _TOP, "b": _BOTTOM + more},
         font=_FONT,
         xaxis={**_AXIS, "title": title},
-        yaxis={**_AXIS, "title": "accuracy of the proxy, % of validation images"},
+        yaxis={**_AXIS, "title": f"accuracy of the proxy, % of validation {samples(result.header)}"},
         hoverlabel={"bgcolor": "white", "align": "left", "font": _FONT},
         legend={**legend, "y": -0.14 - more / _CANVAS.height, "yanchor": "top"},
         legend2={**legend, "y": 1.02, "yanchor": "bottom", "itemclick": False},
@@ -334,7 +382,7 @@ def volume_figure(result: SearchResult) -> Any:
     figure.update_layout(
         template="none",
         height=_VOLUME_HEIGHT,
-        margin={"l": 62, "r": 16, "t": 30, "b": 48},
+        margin={"l": 74, "r": 16, "t": 30, "b": 48},
         font=_FONT,
         xaxis={**_AXIS, "title": "complete trials (diamonds: yardsticks)"},
         yaxis={**_AXIS, "title": "hypervolume"},

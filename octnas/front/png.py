@@ -9,10 +9,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from octnas.front.axis import Axis, budget_note
+from octnas.front.axis import Axis, budget_note, samples
 from octnas.front.describe import SLOWER, what_search
 from octnas.front.labels import Canvas, place_labels
-from octnas.front.layers import Layers, backbone_colours, sort_layers, staircase
+from octnas.front.layers import (
+    VOLUMETRIC,
+    Layers,
+    backbone_colours,
+    backbone_names,
+    sort_layers,
+    staircase,
+)
 from octnas.front.result import SearchResult
 from octnas.front.text import state_counts
 from octnas.front.verdict import claim_sentence
@@ -120,7 +127,7 @@ def _frame(axes: Axes, result: SearchResult, layers: Layers) -> None:
         axes.set_xlabel(title.replace("10^9", "10$^9$"), parse_math=True, fontsize=11)
     else:
         axes.set_xlabel("\n".join((title, *layers.axis.title_lines(_TITLE_LETTERS))), fontsize=11)
-    axes.set_ylabel("accuracy of the proxy, % of validation images", fontsize=11)
+    axes.set_ylabel(f"accuracy of the proxy, % of validation {samples(result.header)}", fontsize=11)
     if result.budget is None:
         axes.annotate(
             budget_note(result.header), (0.995, 0.02), xycoords="axes fraction", ha="right", fontsize=9
@@ -180,6 +187,10 @@ def _points(axes: Axes, result: SearchResult, layers: Layers) -> None:
     draw(layers.plain, "s", 66, hollow=False, zorder=6)
     draw(layers.over, "X", 80, hollow=True, linewidths=1.5, zorder=6)
     draw(layers.front, "o", 95, hollow=False, zorder=7)
+    for record in layers.volumetric:
+        x, y = layers.place(record)
+        tint = colours[record.architecture.backbone] if layers.is_hollow(record) else "white"
+        axes.scatter([x], [100 * y], s=28, marker="+", color=tint, linewidths=1.6, zorder=7.2, clip_on=False)
     for record in layers.slower:
         x, y = layers.place(record)
         axes.scatter(
@@ -295,13 +306,15 @@ def _legend(figure: Any, result: SearchResult, layers: Layers, bars: ErrorbarCon
         (layers.uniform, key("uniform alpha, pooled", "D", markersize=7, linestyle=(0, (3, 2)))),
         (layers.plain, key("plain", "s", markersize=7, linestyle="")),
         (layers.over, key("over budget", "X", hollow=True, markersize=8, linestyle="")),
+        (layers.volumetric, key(VOLUMETRIC, "+", markersize=7, markeredgewidth=1.8, linestyle="")),
         (layers.slower, key(SLOWER, "o", markerfacecolor="none", markersize=10, color=_SLOWER, linestyle="")),
     )
     shapes: list[Any] = [drawn for records, drawn in keys if records]
     if bars is not None:
         shapes.append(bars)
+    names = backbone_names(result)
     backbones = [
-        Line2D([], [], marker="o", linestyle="", markersize=8, color=colour, label=name)
+        Line2D([], [], marker="o", linestyle="", markersize=8, color=colour, label=names[name])
         for name, colour in backbone_colours(result).items()
     ]
     place = {

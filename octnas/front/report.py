@@ -8,7 +8,7 @@ import statistics
 
 from octnas.front.axis import budget_words, milliseconds
 from octnas.front.claim import Claim
-from octnas.front.describe import SLOWER, mean_alphas, percent, units
+from octnas.front.describe import SLOWER, dims_label, mean_alphas, percent, units
 from octnas.front.picture import html_page
 from octnas.front.png import png_bytes
 from octnas.front.result import SearchResult
@@ -28,6 +28,7 @@ _COLUMNS = (
     "accuracy",
     "on_front",
     "backbone",
+    "dims",
     "alphas",
     "downsample",
     "state",
@@ -112,6 +113,7 @@ def _markdown_table(result: SearchResult) -> list[str]:
         *(("ms",) if timed else ()),
         "accuracy",
         "backbone",
+        *(("dims",) if result.mixed else ()),
         "mean alpha by stage",
         "",
     )
@@ -124,7 +126,8 @@ def _markdown_table(result: SearchResult) -> list[str]:
         latency = "-" if record.latency_ms is None else milliseconds(record.latency_ms)
         rows.append(
             f"| {label}{_SPACE} | {record.gflops:.3f} |{f' {latency} |' if timed else ''} "
-            f"{percent(record.accuracy)} | {record.architecture.backbone} | {mean_alphas(record)} | {place} |"
+            f"{percent(record.accuracy)} | {record.architecture.backbone} |"
+            f"{f' {dims_label(record)} |' if result.mixed else ''} {mean_alphas(record)} | {place} |"
         )
     return ["\n".join(rows)]
 

@@ -148,6 +148,11 @@ class SearchResult:
         """Whether latencies are known, for tables and pictures to show."""
         return any(record.latency_ms is not None for record in self.records)
 
+    @property
+    def mixed(self) -> bool:
+        """Whether backbones of 2D and of 3D take part, so that tables and pictures must tell them apart."""
+        return len({record.architecture.dims for record in self.records}) > 1
+
     def slower_than_plain(self, record: TrialRecord) -> bool | None:
         """Whether it is predicted to be slower than its plain network; see `octnas.front.describe`."""
         return slower_than_plain(self.header, record)

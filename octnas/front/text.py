@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from octnas.front.axis import milliseconds
-from octnas.front.describe import SLOWER_NOTE, mean_alphas, percent, trial_label, units, what_search
+from octnas.front.describe import (
+    SLOWER_NOTE,
+    dims_label,
+    mean_alphas,
+    percent,
+    trial_label,
+    units,
+    what_search,
+)
 from octnas.front.result import SearchResult
 from octnas.front.verdict import SEEDS_HEAD, confirmed_lines, verdict
 from octnas.record import TrialState, run_path
@@ -19,8 +27,15 @@ if TYPE_CHECKING:
 __all__ = ["front_table", "result_text", "runs_table", "state_counts"]
 
 
+_FEW_STAGES = 4
+_NAME_LETTERS = 12
+"""Of a backbone's name that never fold."""
+
+
 def front_table(result: SearchResult) -> Table:
     """The front and the yardsticks, by cost ("over": over a budget); alphas are means over a stage.
+
+    Where backbones of 2D and of 3D take part, a column tells them apart.
 
     Latencies stand beside the GFLOPs where they are known, with a star where they are above plain's.
     """
@@ -31,7 +46,10 @@ def front_table(result: SearchResult) -> Table:
     timed = result.timed
     slower = {record.id for record in result.compared if result.slower_than_plain(record)}
     table = Table(title=f"Front of {escape(result.name)}", title_justify="left", box=box.SIMPLE_HEAD)
-    if timed:
+    longest = max((len(each.architecture.backbone) for each in result.compared), default=0)
+    # The stages of a MobileNet are more than a terminal of 80 holds beside all else.
+    few = all(each.architecture.table().slots[-1].stage <= _FEW_STAGES for each in result.compared)
+    if timed or result.mixed or longest > _NAME_LETTERS or not few:
         table.padding = 0  # else seven columns fold in a terminal of 80
     table.caption = escape(f"{units(result.header)}{f'; * {SLOWER_NOTE}' if slower else ''}")
     table.caption_justify = "left"
@@ -41,8 +59,10 @@ def front_table(result: SearchResult) -> Table:
     if timed:
         table.add_column("ms", justify="right", no_wrap=True)
     table.add_column("accuracy", justify="right", no_wrap=True)
-    table.add_column("backbone", overflow="fold")
-    table.add_column("mean alpha by stage", no_wrap=True)
+    table.add_column("backbone", overflow="fold", min_width=min(longest, _NAME_LETTERS))
+    if result.mixed:
+        table.add_column("dims", no_wrap=True)
+    table.add_column("mean alpha by stage", no_wrap=few and not (timed and result.mixed))
     front = {record.id for record in result.front}
     for record in result.compared:
         on_front = record.id in front
@@ -56,6 +76,7 @@ def front_table(result: SearchResult) -> Table:
             *([f"{latency}{star}"] if timed else []),
             percent(record.accuracy) if record.accuracy is not None else str(record.state),
             record.architecture.backbone,
+            *([dims_label(record)] if result.mixed else []),
             mean_alphas(record),
             style="bold" if best else None if on_front else "dim",
         )

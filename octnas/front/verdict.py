@@ -100,9 +100,11 @@ def claim_sentence(claim: Claim) -> str:
         "does not beat": "The search does not beat the best uniform yardstick",
         "cannot be told apart": "The search and the best uniform yardstick cannot be told apart",
     }
-    images = "test images"
+    images = f"test {claim.samples}"
     if claim.images == "validation":
-        images = "validation images, which also chose the two, as the data has no test images"
+        images = (
+            f"validation {claim.samples}, which also chose the two, as the data has no test {claim.samples}"
+        )
     count = len(claim.seeds)
     if claim.interval is None:
         sure = f"; {count} paired {'seed is' if count == 1 else 'seeds are'} too few for an interval"

@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 from octnas.nn.build import OctaveNetwork, build
+from octnas.nn.inflate import inflate
 from octnas.nn.maps import repartition
-from octnas.nn.norm import OctBatchNorm2d
-from octnas.nn.octconv import OctConv2d
+from octnas.nn.norm import OctBatchNorm2d, OctBatchNorm3d
+from octnas.nn.octconv import OctConv2d, OctConv3d
 
-__all__ = ["OctBatchNorm2d", "OctConv2d", "OctaveNetwork", "build", "repartition"]
+__all__ = [
+    "OctBatchNorm2d",
+    "OctBatchNorm3d",
+    "OctConv2d",
+    "OctConv3d",
+    "OctaveNetwork",
+    "build",
+    "inflate",
+    "repartition",
+]

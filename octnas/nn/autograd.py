@@ -8,7 +8,8 @@ belong, and the kernel's gradient is written once, in the kernel's own number fo
 of the chain.
 
 Legend: B images, C channels, H and W px of the high input, both even. A kernel is dense,
-(C_out, C_in, k, k), channels ordered [high | low].
+(C_out, C_in, k, k), channels ordered [high | low]. Clips have T frames as well, kernels are
+(C_out, C_in, k_T, k, k) and strides (s_T, 1, 1) there.
 """
 
 from __future__ import annotations
@@ -20,9 +21,13 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-__all__ = ["Halving", "Keeping", "steps_apply", "under_autocast"]
+from octnas.nn.maps import framewise
 
-Pair = tuple[int, int]
+__all__ = ["Geometry", "Halving", "Keeping", "steps_apply", "under_autocast"]
+
+Sides = tuple[int, ...]
+Geometry = tuple[Sides, Sides, Sides]
+"""Stride (over time alone), padding and dilation of the convolutions of a layer."""
 _WIDE = 64
 """Channels from which on adding by windows is faster on a CPU, in float32; measured with channels last."""
 _convolution_backward = torch.ops.aten.convolution_backward
@@ -54,30 +59,39 @@ def _add_upsampled(high: Tensor, low: Tensor, factor: float = 1.0) -> Tensor:
     """high += factor * upsample(low), in place.
 
     Args:
-        high: (B, C, H, W), H and W even.
-        low: (B, C, H / 2, W / 2).
+        high: (B, C, H, W) or (B, C, T, H, W), H and W even.
+        low: (B, C, H / 2, W / 2) or (B, C, T, H / 2, W / 2).
     """
     if high.device.type == "cpu" and (high.dtype != torch.float32 or high.shape[1] < _WIDE):
-        return high.add_(F.interpolate(low, scale_factor=2.0, mode="nearest"), alpha=factor)
+        return high.add_(_upsampled(low), alpha=factor)
     # Each window adds its pixel: no upsampled map is written and read again.
-    images, channels, height, width = low.shape
-    windows = high.view(images, channels, height, 2, width, 2)
-    windows.add_(low[:, :, :, None, :, None], alpha=factor)
+    *outer, height, width = low.shape
+    windows = high.view(*outer, height, 2, width, 2)
+    windows.add_(low[..., :, None, :, None], alpha=factor)
     return high
 
 
+def _conv(x: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
+    conv = F.conv2d if x.dim() == 4 else F.conv3d
+    return conv(x, weight, None, *geometry)
+
+
+def _upsampled(x: Tensor) -> Tensor:
+    return framewise(x, lambda images: F.interpolate(images, scale_factor=2.0, mode="nearest"))
+
+
 def _pool(x: Tensor) -> Tensor:
-    return F.avg_pool2d(x, 2)
+    return framewise(x, lambda images: F.avg_pool2d(images, 2))
 
 
 def _windows_summed(x: Tensor) -> Tensor:
     """The gradient of nearest upsampling."""
-    return F.avg_pool2d(x, 2, divisor_override=1)
+    return framewise(x, lambda images: F.avg_pool2d(images, 2, divisor_override=1))
 
 
 def _spread(low: Tensor) -> Tensor:
     """The gradient of `_pool`."""
-    return F.interpolate(low * 0.25, scale_factor=2.0, mode="nearest")
+    return _upsampled(low * 0.25)
 
 
 def _merged(high: Tensor, low: Tensor | None) -> Tensor:
@@ -88,7 +102,7 @@ class _Kernel:
     """A dense kernel in a backward pass: its blocks, and their gradients as they come in."""
 
     def __init__(self, ctx: Any, weight: Tensor, dtype: torch.dtype) -> None:
-        self._weight, self._padding, self._dilation = weight.to(dtype), ctx.padding, ctx.dilation
+        self._weight, self._geometry = weight.to(dtype), ctx.geometry
         self._asked = ctx.needs_input_grad[2]
         self.gradient = torch.empty_like(weight) if self._asked else None
 
@@ -102,11 +116,9 @@ class _Kernel:
             x,
             self._weight[rows, columns],
             None,
-            (1, 1),
-            self._padding,
-            self._dilation,
+            *self._geometry,
             False,
-            (0, 0),
+            (0,) * (x.dim() - 2),
             1,
             (wanted, self._asked, False),
         )
@@ -121,12 +133,11 @@ def _begun(
     low: Tensor | None,
     weight: Tensor,
     low_out: int,
-    padding: Pair,
-    dilation: Pair,
+    geometry: Geometry,
 ) -> Tensor:
     """Keeps what the backward pass needs; the kernel in the maps' number format."""
     ctx.save_for_backward(high, low, weight)
-    ctx.padding, ctx.dilation, ctx.low_out = padding, dilation, low_out
+    ctx.geometry, ctx.low_out = geometry, low_out
     ctx.set_materialize_grads(False)
     return weight.to(high.dtype)
 
@@ -134,7 +145,7 @@ def _begun(
 class Keeping(torch.autograd.Function):
     """A layer with stride 1 on a map that has high channels: (high, low, weight) -> (high, low).
 
-    The arguments after them: low output channels, padding, dilation. A branch without channels is None.
+    The arguments after them: low output channels, geometry. A branch without channels is None.
     """
 
     @staticmethod
@@ -144,19 +155,18 @@ class Keeping(torch.autograd.Function):
         low: Tensor | None,
         weight: Tensor,
         low_out: int,
-        padding: Pair,
-        dilation: Pair,
+        geometry: Geometry,
     ) -> tuple[Tensor | None, Tensor | None]:
         """The concat form of `octnas.costs.plans`."""
-        weight = _begun(ctx, high, low, weight, low_out, padding, dilation)
+        weight = _begun(ctx, high, low, weight, low_out, geometry)
         cut, within = weight.shape[0] - low_out, high.shape[1]
         out_high = out_low = None
         if cut:
-            out_high = F.conv2d(high, weight[:cut, :within], None, 1, padding, dilation)
+            out_high = _conv(high, weight[:cut, :within], geometry)
             if low is not None:
-                _add_upsampled(out_high, F.conv2d(low, weight[:cut, within:], None, 1, padding, dilation))
+                _add_upsampled(out_high, _conv(low, weight[:cut, within:], geometry))
         if low_out:
-            out_low = F.conv2d(_merged(high, low), weight[cut:], None, 1, padding, dilation)
+            out_low = _conv(_merged(high, low), weight[cut:], geometry)
         return out_high, out_low
 
     @staticmethod
@@ -186,7 +196,7 @@ class Keeping(torch.autograd.Function):
                 of_low = _copy(rest) if of_low is None else of_low.add_(rest)
         elif kernel.gradient is not None:
             kernel.gradient[cut:].zero_()
-        return of_high, of_low, kernel.gradient, None, None, None
+        return of_high, of_low, kernel.gradient, None, None
 
 
 class Halving(torch.autograd.Function):
@@ -202,16 +212,15 @@ class Halving(torch.autograd.Function):
         low: Tensor | None,
         weight: Tensor,
         low_out: int,
-        padding: Pair,
-        dilation: Pair,
+        geometry: Geometry,
     ) -> tuple[Tensor | None, Tensor | None]:
         """The half form of `octnas.costs.plans`."""
-        weight = _begun(ctx, high, low, weight, low_out, padding, dilation)
+        weight = _begun(ctx, high, low, weight, low_out, geometry)
         cut = weight.shape[0] - low_out
         merged = _merged(high, low)
         return (
-            F.conv2d(merged, weight[:cut], None, 1, padding, dilation) if cut else None,
-            F.conv2d(_pool(merged), weight[cut:], None, 1, padding, dilation) if low_out else None,
+            _conv(merged, weight[:cut], geometry) if cut else None,
+            _conv(_pool(merged), weight[cut:], geometry) if low_out else None,
         )
 
     @staticmethod
@@ -234,11 +243,12 @@ class Halving(torch.autograd.Function):
         elif kernel.gradient is not None:
             kernel.gradient[cut:].zero_()
         if of_merged is None:
-            return None, None, kernel.gradient, None, None, None
+            return None, None, kernel.gradient, None, None
         of_low = None if low is None else _copy(of_merged[:, within:])
-        return _spread(of_merged[:, :within]), of_low, kernel.gradient, None, None, None
+        return _spread(of_merged[:, :within]), of_low, kernel.gradient, None, None
 
 
 def _copy(part: Tensor) -> Tensor:
     """Some channels of a map as a map of their own, in the layout that convolutions write."""
-    return part.clone(memory_format=torch.channels_last if part.stride(1) == 1 else torch.contiguous_format)
+    last = torch.channels_last if part.dim() == 4 else torch.channels_last_3d
+    return part.clone(memory_format=last if part.stride(1) == 1 else torch.contiguous_format)

@@ -4,10 +4,13 @@ Legend: B batch, C channels, H and W the *nominal* size of a map in px, which is
 branch. A map is a pair (high, low): high (B, C - low, H, W) and low (B, low, ceil(H/2), ceil(W/2)). A branch
 with no channels is None. The low channels are the last ones of the map's layout: the last of all (dense,
 `groups=1`), or the last `low / groups` of each group.
+
+Maps of clips and volumes have T frames, (B, C, T, H, W), in both branches: an octave is one of space.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import torch
@@ -16,7 +19,18 @@ from torch import Tensor
 
 from octnas.errors import ArchitectureError
 
-__all__ = ["Map", "Size", "by_group", "concat", "half", "nominal_size", "pool", "repartition", "upsample"]
+__all__ = [
+    "Map",
+    "Size",
+    "by_group",
+    "concat",
+    "framewise",
+    "half",
+    "nominal_size",
+    "pool",
+    "repartition",
+    "upsample",
+]
 
 Map = tuple[Tensor | None, Tensor | None]
 Size = tuple[int, int]
@@ -27,14 +41,31 @@ def half(size: Size) -> Size:
     return (size[0] + 1) // 2, (size[1] + 1) // 2
 
 
+def framewise(x: Tensor, run: Callable[[Tensor], Tensor]) -> Tensor:
+    """An operation on images (B, C, H, W), on each frame of (B, C, T, H, W) where `x` has frames.
+
+    It must treat each channel of each image by itself. Frames become images or channels, whichever is a view:
+    PyTorch's own pooling in 3D would copy maps that have their channels last.
+    """
+    if x.dim() == 4:
+        return run(x)
+    frames = x.shape[2]
+    if x.stride(1) == 1:
+        return torch.unflatten(run(x.transpose(1, 2).flatten(0, 1)), 0, (-1, frames)).transpose(1, 2)
+    return torch.unflatten(run(x.flatten(1, 2)), 1, (-1, frames))
+
+
 def pool(x: Tensor) -> Tensor:
-    """2x2 average: (B, C, H, W) -> (B, C, ceil(H/2), ceil(W/2)). At odd borders the mean of what exists."""
+    """2x2 average: (B, C, H, W) -> (B, C, ceil(H/2), ceil(W/2)). At odd borders the mean of what exists.
+
+    Frame by frame where there are frames.
+    """
     trains_here = x.requires_grad and torch.is_grad_enabled() and x.device.type == "cpu"
     if trains_here and not (torch.compiler.is_compiling() or torch.jit.is_tracing()):  # type: ignore[attr-defined,no-untyped-call]
         height, width = x.shape[-2:]
         if height % 2 == 0 and width % 2 == 0:
-            return cast(Tensor, _EvenPool.apply(x))
-    return F.avg_pool2d(x, 2, ceil_mode=True, count_include_pad=False)
+            return framewise(x, lambda images: cast(Tensor, _EvenPool.apply(images)))
+    return framewise(x, lambda images: F.avg_pool2d(images, 2, ceil_mode=True, count_include_pad=False))
 
 
 class _EvenPool(torch.autograd.Function):
@@ -52,10 +83,12 @@ class _EvenPool(torch.autograd.Function):
 def upsample(x: Tensor, size: Size) -> Tensor:
     """Nearest upsampling by 2, cropped to `size`: (B, C, ceil(H/2), ceil(W/2)) -> (B, C, H, W).
 
+    Frame by frame where there are frames.
+
     By a factor and not to a size: an exported graph whose batch is free would compute the size as it runs,
     and ONNX Runtime keeps its blocked layout through a resize only where the factor is a constant.
     """
-    whole = F.interpolate(x, scale_factor=2.0, mode="nearest")
+    whole = framewise(x, lambda images: F.interpolate(images, scale_factor=2.0, mode="nearest"))
     return whole if whole.shape[-2:] == size else whole[..., : size[0], : size[1]]
 
 
@@ -93,9 +126,8 @@ def concat(first: Tensor | None, second: Tensor | None, groups: int = 1) -> Tens
     if groups == 1:
         return torch.cat((first, second), 1)
     joined = torch.cat((by_group(first, groups), by_group(second, groups)), 2).flatten(1, 2)
-    if first.is_contiguous(memory_format=torch.channels_last):
-        return joined.contiguous(memory_format=torch.channels_last)
-    return joined
+    last = torch.channels_last if first.dim() == 4 else torch.channels_last_3d
+    return joined.contiguous(memory_format=last) if first.is_contiguous(memory_format=last) else joined
 
 
 def repartition(x: Map, low_channels: int, size: Size | None = None, *, groups: int = 1) -> Map:

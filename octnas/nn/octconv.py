@@ -9,29 +9,35 @@ branches of the input, P the 2x2 average and U nearest upsampling, and [a, b] co
 
 which is the paper's table of paths (stride 2 pools, it never strides) with the sums over input branches
 done inside one convolution wherever both have the same size.
+
+Where the branches do not hold the first and the last channels (a grouped layout, a concatenation), the
+kernel's rows and columns are put into the branches' order before it is cut.
+
+In 3D the octave is over space: kernels are (k_T, k, k), strides over time are those of the convolutions.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal, cast, get_args
+from typing import Any, ClassVar, cast, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from octnas.architecture import Alpha, Downsample, low_channels
+from octnas.architecture import Alpha, Downsample
+from octnas.backbones.orders import branch_order
 from octnas.errors import ArchitectureError, unknown_name
 from octnas.nn.autograd import Halving, Keeping, steps_apply, under_autocast
-from octnas.nn.maps import Map, Size, by_group, concat, nominal_size, pool, upsample
+from octnas.nn.geometry import check_depthwise, check_octave, low_of, sides
+from octnas.nn.maps import Map, Size, concat, nominal_size, pool, upsample
+from octnas.nn.short_clips import conv3d, is_short
 
-__all__ = ["OctConv2d"]
-
-Pair = tuple[int, int]
+__all__ = ["OctConv2d", "OctConv3d", "OctaveConv"]
 
 
-class OctConv2d(nn.Module):
+class OctaveConv(nn.Module):
     """A convolution whose last input and output channels may live one octave lower.
 
     `weight` is that of the ordinary convolution, (out_channels, in_channels / groups, k, k), and so is
@@ -43,12 +49,19 @@ class OctConv2d(nn.Module):
 
     Args:
         alpha_in, alpha_out: share of the channels that are low; `low_in`, `low_out` give the integer instead.
-        padding: of an octave layer, "same": dilation * (k - 1) / 2, with k odd.
+        padding: of an octave layer, "same" over height and width: dilation * (k - 1) / 2, with k odd.
         downsample: what a layer with stride 2 and no low channels does.
+        order_in, order_out: the channels of the input and of the output as the two branches have them, high
+            ones first (`LayerTable.channel_order`); None: their own order, or that of the groups.
 
     Raises:
         ArchitectureError: the layer cannot be computed on two octaves; the message names the remedy.
     """
+
+    dims: ClassVar[int]
+    _convolve: ClassVar[Any]
+    order_in: Tensor | None
+    order_out: Tensor | None
 
     def __init__(
         self,
@@ -66,6 +79,8 @@ class OctConv2d(nn.Module):
         groups: int = 1,
         bias: bool = False,
         downsample: Downsample = "strided",
+        order_in: Sequence[int] | None = None,
+        order_out: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         if downsample not in get_args(Downsample):
@@ -77,16 +92,29 @@ class OctConv2d(nn.Module):
             )
         self.in_channels = in_channels
         self.out_channels = out_channels
-        self.kernel_size = _pair("kernel_size", kernel_size, 1)
-        self.stride = _pair("stride", stride, 1)
-        self.padding = _pair("padding", padding, 0)
-        self.dilation = _pair("dilation", dilation, 1)
+        self.kernel_size = sides("kernel_size", kernel_size, 1, self.dims)
+        self.stride = sides("stride", stride, 1, self.dims)
+        self.padding = sides("padding", padding, 0, self.dims)
+        self.dilation = sides("dilation", dilation, 1, self.dims)
         self.groups = groups
         self.downsample: Downsample = downsample
-        self.depthwise = 1 < groups == in_channels
-        self.low_in = self._low("in", alpha_in, low_in, in_channels)
-        self.low_out = self._low("out", alpha_out, low_out, out_channels)
-        self._check()
+        self.depthwise = depthwise = 1 < groups == in_channels
+        self.low_in = low_of("in", alpha_in, low_in, in_channels, groups, depthwise=depthwise)
+        self.low_out = low_of("out", alpha_out, low_out, out_channels, groups, depthwise=depthwise)
+        if self.octave or (self._halves and downsample == "pooled"):
+            check_octave(
+                "an octave layer" if self.octave else "a pooled layer",
+                kernel=self.kernel_size,
+                stride=self.stride,
+                padding=self.padding,
+                dilation=self.dilation,
+            )
+        if depthwise:
+            check_depthwise(in_channels, out_channels, self.low_in, self.low_out)
+        elif groups > 1 and order_out is None:
+            order_out = branch_order([(out_channels, self.low_out, groups)])
+        self._keep_order("order_in", order_in)
+        self._keep_order("order_out", order_out)
         self.weight = nn.Parameter(torch.empty(out_channels, in_channels // groups, *self.kernel_size))
         self.bias = nn.Parameter(torch.empty(out_channels)) if bias else None
         self.reset_parameters()
@@ -96,8 +124,12 @@ class OctConv2d(nn.Module):
         """Whether any channel of the input or of the output is low."""
         return self.low_in > 0 or self.low_out > 0
 
+    @property
+    def _halves(self) -> bool:
+        return self.stride[-2:] != (1, 1)
+
     def reset_parameters(self) -> None:
-        """Initialises as `nn.Conv2d` does."""
+        """Initialises as `nn.Conv2d` and `nn.Conv3d` do."""
         nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
         if self.bias is not None:
             bound = 1 / math.sqrt(self.weight[0].numel())
@@ -107,7 +139,8 @@ class OctConv2d(nn.Module):
         """(high, low) -> (high, low), each None where it has no channels.
 
         Args:
-            x: (B, C_high, H, W) and (B, C_low, ceil(H/2), ceil(W/2)); a tensor is a map without low.
+            x: (B, C_high, H, W) and (B, C_low, ceil(H/2), ceil(W/2)), in 3D with T frames before H; a tensor
+                is a map without low.
             size: nominal (H, W) of the input. Where there is a high branch, that one's size is taken; where
                 there is none, the default is twice the low branch's, which is right for even sizes.
         """
@@ -122,39 +155,45 @@ class OctConv2d(nn.Module):
         if not self.octave:
             assert high is not None
             return self._ordinary(high), None
+        weight, bias = self._ordered()
         if self.depthwise:
-            return self._uncrossed(high, low)
-        if high is not None and self._is_one_step(high):
-            step = Halving if self.stride[0] == 2 else Keeping
+            return self._uncrossed(high, low, weight, bias)
+        if high is not None and self._is_one_step(high, weight):
+            step = Halving if self._halves else Keeping
             high, low = under_autocast(high, low)
-            return cast(Map, step.apply(high, low, self.weight, self.low_out, self.padding, self.dilation))
-        if self.stride[0] == 2:
-            return self._halving(high, low)
-        return self._keeping(high, low, size)
+            geometry = self._stride_time(), self.padding, self.dilation
+            return cast(Map, step.apply(high, low, weight, self.low_out, geometry))
+        if self._halves:
+            return self._halving(high, low, weight, bias)
+        return self._keeping(high, low, weight, bias, size)
 
-    def _is_one_step(self, high: Tensor) -> bool:
+    def _is_one_step(self, high: Tensor, weight: Tensor) -> bool:
         """Whether `octnas.nn.autograd` has this layer."""
-        if self.groups > 1 or self.bias is not None or not steps_apply(self.weight, high):
+        if self.groups > 1 or self.bias is not None or not steps_apply(weight, high):
+            return False
+        if is_short(high, weight, self.dilation):
             return False
         height, width = high.shape[-2:]
-        least = 4 if self.stride[0] == 2 and self.low_out else 2
+        least = 4 if self._halves and self.low_out else 2
         return height % least == 0 and width % least == 0
 
     def _ordinary(self, x: Tensor) -> Tensor:
-        if self.downsample == "pooled" and self.stride[0] == 2:
+        if self.downsample == "pooled" and self._halves:
             return self._conv(pool(x), self.weight, self.bias)
-        return F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+        out = self._convolve(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+        return cast(Tensor, out)
 
-    def _keeping(self, high: Tensor | None, low: Tensor | None, size: Size | None) -> Map:
-        """Stride 1."""
-        n_high = self.out_channels - self.low_out
-        top, bottom = self._rows(self.weight)
-        bias_high, bias_low = self._bias()
+    def _keeping(
+        self, high: Tensor | None, low: Tensor | None, weight: Tensor, bias: Tensor | None, size: Size | None
+    ) -> Map:
+        """Stride 1 over space."""
+        top, bottom = self._rows(weight)
+        bias_high, bias_low = self._biases(bias)
         out_high = out_low = None
         if self.low_out:
             merged = concat(None if high is None else pool(high), low, self.groups)
             out_low = self._conv(merged, bottom, bias_low)
-        if not n_high:
+        if self.low_out == self.out_channels:
             return None, out_low
         if low is None:
             assert high is not None
@@ -167,92 +206,65 @@ class OctConv2d(nn.Module):
         # In place on the upsampled map: no third map of full size.
         return rise.add_(out_high), out_low
 
-    def _halving(self, high: Tensor | None, low: Tensor | None) -> Map:
+    def _halving(self, high: Tensor | None, low: Tensor | None, weight: Tensor, bias: Tensor | None) -> Map:
         """Stride 2: the low input already has the size of the high output."""
-        top, bottom = self._rows(self.weight)
-        bias_high, bias_low = self._bias()
+        top, bottom = self._rows(weight)
+        bias_high, bias_low = self._biases(bias)
         merged = concat(None if high is None else pool(high), low, self.groups)
         out_high = self._conv(merged, top, bias_high) if self.low_out < self.out_channels else None
         out_low = self._conv(pool(merged), bottom, bias_low) if self.low_out else None
         return out_high, out_low
 
-    def _uncrossed(self, high: Tensor | None, low: Tensor | None) -> Map:
+    def _uncrossed(self, high: Tensor | None, low: Tensor | None, weight: Tensor, bias: Tensor | None) -> Map:
         """Depthwise: each branch by itself."""
-        weights, biases = self._rows(self.weight), self._bias()
         out: list[Tensor | None] = []
-        for branch, weight, bias in zip((high, low), weights, biases, strict=True):
+        for branch, kernel, offset in zip((high, low), self._rows(weight), self._biases(bias), strict=True):
             if branch is None:
                 out.append(None)
                 continue
-            source = pool(branch) if self.stride[0] == 2 else branch
-            out.append(F.conv2d(source, weight, bias, 1, self.padding, self.dilation, source.shape[1]))
+            source = pool(branch) if self._halves else branch
+            out.append(self._conv(source, kernel, offset, source.shape[1]))
         return out[0], out[1]
 
-    def _conv(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        return F.conv2d(x, weight, bias, 1, self.padding, self.dilation, self.groups)
+    def _conv(self, x: Tensor, weight: Tensor, bias: Tensor | None, groups: int | None = None) -> Tensor:
+        """The convolution of a path, which has a stride over time alone."""
+        out = self._convolve(
+            x, weight, bias, self._stride_time(), self.padding, self.dilation, groups or self.groups
+        )
+        return cast(Tensor, out)
+
+    def _stride_time(self) -> tuple[int, ...]:
+        return (*self.stride[:-2], 1, 1)
+
+    def _keep_order(self, name: str, order: Sequence[int] | None) -> None:
+        # No part of the state dict, which does not depend on alpha; it follows the weights to their device.
+        self.register_buffer(name, None if order is None else torch.tensor(order), persistent=False)
+
+    def _ordered(self) -> tuple[Tensor, Tensor | None]:
+        """Weight and bias with their channels in the order of the branches."""
+        weight: Tensor = self.weight
+        bias: Tensor | None = self.bias
+        if self.order_out is not None:
+            weight = weight.index_select(0, self.order_out)
+            bias = None if bias is None else bias.index_select(0, self.order_out)
+        return weight if self.order_in is None else weight.index_select(1, self.order_in), bias
 
     def _rows(self, dense: Tensor) -> tuple[Tensor, Tensor]:
-        """A dense weight or bias cut into the output channels of the high and of the low branch."""
+        """An ordered weight or bias cut into the output channels of the high and of the low branch."""
         if not self.low_out or self.low_out == self.out_channels:
             return dense, dense  # the other branch is not computed
         # Split, not sliced: the gradient is one concatenation, where a slice's is a dense map of zeros.
-        sizes = [self.out_channels - self.low_out, self.low_out]
-        if self.groups == 1 or self.depthwise:
-            high, low = torch.split(dense, sizes)
-            return high, low
-        high, low = torch.split(by_group(dense, self.groups, 0), [n // self.groups for n in sizes], 1)
-        return high.flatten(0, 1), low.flatten(0, 1)
+        high, low = torch.split(dense, [self.out_channels - self.low_out, self.low_out])
+        return high, low
+
+    def _biases(self, bias: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+        return (None, None) if bias is None else self._rows(bias)
 
     def _columns(self, kernel: Tensor) -> tuple[Tensor, Tensor]:
         """A kernel cut into the input channels (of each group) of the high and of the low branch."""
         low = self.low_in // self.groups
         first, second = torch.split(kernel, [kernel.shape[1] - low, low], 1)
         return first, second
-
-    def _bias(self) -> tuple[Tensor | None, Tensor | None]:
-        return (None, None) if self.bias is None else self._rows(self.bias)
-
-    def _low(self, side: Literal["in", "out"], alpha: Alpha, low: int | None, channels: int) -> int:
-        if low is None:
-            low = low_channels(alpha, channels)
-        elif alpha != 0:
-            raise ArchitectureError(
-                f"give `alpha_{side}` or `low_{side}`, not both, but got {alpha} and {low}"
-            )
-        if not 0 <= low <= channels:
-            raise ArchitectureError(f"`0 <= low_{side} <= {channels}` must hold, but got low_{side}={low}")
-        if not self.depthwise and low % self.groups:
-            each = channels // self.groups
-            allowed = f"multiples of 1/{each}"
-            if each <= 16:
-                allowed = ", ".join(f"{n / each:g}" for n in range(each + 1))
-            raise ArchitectureError(
-                f"`low_{side}` must be a multiple of groups={self.groups}, but got {low} "
-                f"of {channels} channels: the allowed alphas are {allowed}"
-            )
-        return low
-
-    def _check(self) -> None:
-        """Refuses what has no meaning on two octaves."""
-        pooled = self.downsample == "pooled" and self.stride != (1, 1)
-        if not self.octave and not pooled:
-            return
-        kind = "an octave layer" if self.octave else "a pooled layer"
-        if self.stride not in ((1, 1), (2, 2)):
-            raise ArchitectureError(f"the stride of {kind} must be 1 or 2, but got stride={self.stride}")
-        same = tuple(d * (k - 1) // 2 for d, k in zip(self.dilation, self.kernel_size, strict=True))
-        if any(k % 2 == 0 for k in self.kernel_size):
-            raise ArchitectureError(f"the kernel of {kind} must be odd, but got {self.kernel_size}")
-        if self.padding != same:
-            raise ArchitectureError(
-                f"the padding of {kind} must be dilation * (k - 1) / 2 = {same}, but got {self.padding}"
-            )
-        if self.depthwise and self.low_out * self.in_channels != self.low_in * self.out_channels:
-            wanted = self.low_in * self.out_channels // self.in_channels
-            raise ArchitectureError(
-                f"a depthwise layer has no cross paths, so `low_out` must be {wanted} "
-                f"for low_in={self.low_in}, but got {self.low_out}: repartition its input or its output"
-            )
 
     def extra_repr(self) -> str:
         return (
@@ -263,10 +275,18 @@ class OctConv2d(nn.Module):
         )
 
 
-def _pair(name: str, value: int | Sequence[int], least: int) -> Pair:
-    sides = (value, value) if isinstance(value, int) else tuple(value)
-    if len(sides) != 2 or min(sides) < least:
-        raise ArchitectureError(
-            f"`{name}` must be one or two whole numbers of {least} or more, but got {value!r}"
-        )
-    return sides[0], sides[1]
+class OctConv2d(OctaveConv):
+    """An octave convolution of images; see `OctaveConv`."""
+
+    dims = 2
+    _convolve = staticmethod(F.conv2d)
+
+
+class OctConv3d(OctaveConv):
+    """An octave convolution of clips and volumes, over space alone; see `OctaveConv`.
+
+    Kernel, stride, padding and dilation are one number, or three: (time, height, width).
+    """
+
+    dims = 3
+    _convolve = staticmethod(conv3d)

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from octnas.backbones import Add, Conv, Head, LayerTable, MaxPool
+from octnas.backbones import Add, Conv, Head, LayerTable, Node, Pool
 from octnas.nn.build import OctaveNetwork
 from octnas.nn.maps import pool
 from octnas.nn.norm import OctBatchNorm2d
@@ -43,14 +43,32 @@ def packs(network: nn.Module, size: Size, *, device: str, dtype: torch.dtype) ->
     """
     if not isinstance(network, OctaveNetwork) or device != "cpu" or dtype != torch.bfloat16:
         return False
+    if network.dims != 2 or not all(_is_known(node) for node in network.table.nodes):
+        return False
     lows, sizes = _lows(network), network.table.sizes(*size)
     even = all(
         not lows[name] or (height % 2 == 0 and width % 2 == 0)
         for name, (height, width) in sizes.items()
         if name in lows
     )
-    plain = all(conv.groups == 1 and conv.padding == conv.kernel // 2 for conv in network.table.convs)
-    return any(lows.values()) and even and plain and network.architecture.width <= WIDEST
+    return any(lows.values()) and even and network.architecture.width <= WIDEST
+
+
+def _is_known(node: Node) -> bool:
+    """Whether a node is one of a ResNet, of which the packed form knows all."""
+    match node:
+        case Conv():
+            return (
+                (node.groups, node.layout) == (1, 1) and node.norm is not None and node.activation != "relu6"
+            )
+        case Pool():
+            return node.how == "max"
+        case Add():
+            return node.activation == "relu"
+        case Head():
+            return True
+        case _:
+            return False
 
 
 class PackedForward:
@@ -105,9 +123,9 @@ class PackedForward:
                 case Conv():
                     here = self._conv(node, maps[node.reads], kernels[node.name])
                     if node.name not in self._ends:
-                        here = self._normalised(node, here, relu=node.relu)
-                case MaxPool():
-                    here = network.get_submodule(node.name)(maps[node.reads])
+                        here = self._normalised(node, here, relu=node.activation is not None)
+                case Pool():
+                    here = F.max_pool2d(maps[node.reads], node.kernel, node.stride, node.padding)
                 case Add():
                     body, shortcut = node.reads
                     rest = self._repartitioned(maps[shortcut], shortcut, body)
@@ -131,7 +149,7 @@ class PackedForward:
         return out if low_out else _unpack(out)
 
     def _normalised(self, conv: Conv, x: Tensor, *, relu: bool, shortcut: Tensor | None = None) -> Tensor:
-        norm = self._network.get_submodule(conv.norm)
+        norm = self._network.get_submodule(conv.norm or "")
         assert isinstance(norm, OctBatchNorm2d)
         if conv.name in self._channels:
             return normalise(x, norm, self._channels[conv.name], shortcut=shortcut, relu=relu)
@@ -177,14 +195,13 @@ def _last_reads(table: LayerTable) -> dict[str, list[str]]:
     """For each node the maps that no later one reads."""
     reader: dict[str, str] = {}
     for node in table.nodes:
-        for name in node.reads if isinstance(node, Add) else (node.reads,):
+        for name in (node.reads,) if isinstance(node.reads, str) else node.reads:
             reader[name] = node.name
     return {node.name: [name for name, last in reader.items() if last == node.name] for node in table.nodes}
 
 
 def _lows(network: OctaveNetwork) -> dict[str, int]:
-    slots, lows = network.table.source_slots, network.architecture.low_channels
-    return {name: 0 if slot is None else lows[slot] for name, slot in slots.items()}
+    return network.table.lows(network.architecture.low_channels)
 
 
 def _pack(x: Tensor) -> Tensor:

@@ -218,7 +218,8 @@ class Tracker:
     ) -> str:
         """Registers an ONNX file as a new version of `model_name`, kept with the run; returns the version.
 
-        The signature comes from an example: `inputs` (B, C, H, W) and `outputs` (B, classes), B left open.
+        The signature comes from an example: `inputs` (B, C, H, W), or (B, C, T, H, W), and `outputs`
+        (B, classes), B left open.
         """
         with self._translated() as client, tempfile.TemporaryDirectory() as folder:
             import mlflow.onnx

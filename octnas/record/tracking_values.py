@@ -57,13 +57,15 @@ class Value(NamedTuple):
 
 
 def architecture_params(record: TrialRecord) -> dict[str, Any]:
-    """Backbone and alphas: every layer's in one parameter, and each stage's mean to sort and filter by."""
+    """Backbone, its dimensions, and alphas: every layer's in one parameter, and each stage's mean to sort and
+    filter by."""
     architecture = record.architecture
     stages: dict[int, list[float]] = {}
     for slot, alpha in zip(architecture.table().slots, architecture.alphas, strict=True):
         stages.setdefault(slot.stage, []).append(alpha)
     return {
         "backbone": architecture.backbone,
+        "dims": architecture.dims,
         "downsample": architecture.downsample,
         "alphas": " | ".join(" ".join(f"{alpha:.3g}" for alpha in alphas) for alphas in stages.values()),
         **{f"alpha.stage{stage}": f"{sum(alphas) / len(alphas):.4g}" for stage, alphas in stages.items()},
@@ -71,7 +73,8 @@ def architecture_params(record: TrialRecord) -> dict[str, Any]:
 
 
 def search_params(header: SearchHeader) -> dict[str, Any]:
-    """What a search was asked for: budgets in 10^9 multiply-adds and in ms of predicted latency."""
+    """What a search was asked for: budgets in 10^9 multiply-adds and in ms of predicted latency, and the
+    proxy's input, such as "1x32x32" or "1x4x20x20" of clips."""
     return {
         "space": header.space,
         "budget_gflops": header.budget_gflops,
@@ -82,6 +85,7 @@ def search_params(header: SearchHeader) -> dict[str, Any]:
         "sampler": header.sampler,
         "seed": header.seed,
         "data": header.data,
+        "input": "x".join(map(str, header.options.get("input_shape", ()))) or None,
         "backbone": header.backbone,
     }
 

@@ -18,7 +18,7 @@ def catalog() -> dict[str, Path]:
     package = Path(octnas.__file__).parent
     for folder in (package / "_spaces", package.parent / "search_spaces"):
         if folder.is_dir():
-            return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+            return {path.stem: path for path in sorted(folder.glob("*.yaml"), key=lambda path: path.stem)}
     return {}
 
 

@@ -1,10 +1,12 @@
 """Counting and uniform sampling below a cost, by dynamic programming over the graph of choices.
 
 All costs of a backbone differ by multiples of one quantum, so a table over the cost in quanta is exact.
-Where that would take too many cells (multiply-adds at odd input sizes; nanoseconds) the table is over a
-coarser grid: costs are rounded down edge by edge, which admits every path below the cap and some above it;
-these are rejected by their exact cost, which leaves the draw exactly uniform. After `TRIES` rejections the
-draw is made from the table that is rounded up, which holds no path above the cap.
+Where that would take too many cells (multiply-adds at odd input sizes, or of a DenseNet, whose graph has many
+states; nanoseconds) the table is over a coarser grid: costs are rounded down edge by edge, which admits every
+path below the cap and some above it; these are rejected by their exact cost, which leaves the draw exactly
+uniform. After `TRIES` rejections the draw is made from the table that is rounded up, which holds no path
+above the cap. The number of paths needs no table of all steps: it is exact wherever
+`octnas.space.histogram` counts.
 
 Counts are held as float64: exact below 2^53, else to about 13 digits.
 """
@@ -18,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from octnas.space.graph import ChoiceGraph
+from octnas.space.histogram import paths_by_cost
 
 __all__ = ["CountTable"]
 
@@ -46,8 +49,13 @@ class CountTable:
 
     @cached_property
     def exact(self) -> bool:
-        """Whether a cell is one quantum, so that counts and draws need no check."""
+        """Whether a cell is one quantum, so that draws need no check."""
         return self.span // self.graph.quantum <= self._cell_limit
+
+    @property
+    def counted(self) -> bool:
+        """Whether `count` is exact and no estimate."""
+        return self._below is not None or self.exact
 
     @cached_property
     def delta(self) -> int:
@@ -57,9 +65,11 @@ class CountTable:
     def count(self, span: int, *, draws: int = _ESTIMATE_DRAWS) -> float:
         """Number of paths that cost at most the smallest plus `span` (at most `self.span`).
 
-        Exact with an exact table (below 2^53); else the count of the table that is rounded down, times
+        Exact where `counted` says so (below 2^53); else the count of the table that is rounded down, times
         the share of `draws` seeded draws from it that lie below the cap.
         """
+        if self._below is not None:
+            return self.rounded_count(span)
         cell = min(span, self.span) // self.delta
         count = float(self._down[0][0, cell])
         if self.exact:
@@ -78,12 +88,20 @@ class CountTable:
         return self._draw(self._up, span // self.delta, self._weights_up, rng)[0]
 
     def rounded_count(self, span: int) -> float:
-        """`count` without the draws: with a coarse table some paths just above `span` are counted too."""
-        return float(self._down[0][0, min(span, self.span) // self.delta]) if span >= 0 else 0.0
+        """`count` without the draws: with an estimate some paths just above `span` are counted too."""
+        if span < 0:
+            return 0.0
+        if self._below is not None:
+            return float(self._below[min(span, self.span) // self.graph.quantum])
+        return float(self._down[0][0, min(span, self.span) // self.delta])
 
     def last(self, span: int) -> int:
         """The largest cost at or below `span` that a path has, above the smallest; to within one cell of a
-        coarse table."""
+        coarse table where nothing is counted."""
+        by_cost = paths_by_cost(self.graph)
+        if by_cost is not None:
+            present = np.flatnonzero(by_cost[: span // self.graph.quantum + 1])
+            return int(present[-1]) * self.graph.quantum
         reachable = [1]  # one bit a cell
         for step, costs in zip(reversed(self.graph.steps), reversed(self._weights), strict=True):
             before = [0] * step.states
@@ -92,6 +110,12 @@ class CountTable:
             reachable = before
         below = reachable[0] & ((1 << (span // self.delta + 1)) - 1)
         return min(span, (below.bit_length() - 1) * self.delta)
+
+    @cached_property
+    def _below(self) -> Float64 | None:
+        """The number of paths below each cost in quanta, where it is known."""
+        by_cost = paths_by_cost(self.graph)
+        return None if by_cost is None else np.cumsum(by_cost)
 
     @cached_property
     def _cell_limit(self) -> int:

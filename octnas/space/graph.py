@@ -1,39 +1,22 @@
 """One backbone's architectures as paths through a small layered graph, each exactly once.
 
-A step chooses the alpha index of one slot that may be split. A state after a step remembers what later
-choices and costs depend on: the index of slots that a later term of a cost needs (for multiply-adds usually
-the last one, for latency also the output of the block before, which the residual sum and the first layer of
-the next block read) and what the granularity asks of the rest of the stage or block. Every path from the
-first state to the last is one distinct architecture, and the cost of a path is a sum over its edges, so
-counting, sampling, extremes and nearest members are sums and minima over paths.
-
-With `stage+layer` a stage has an index s and each of its layers a step -1, 0 or +1 from it, clipped to
-the allowed alphas. The index vectors that this reaches are exactly those whose largest and smallest
-index in a stage differ by at most 2; the state carries these two, so that a vector that several s reach
-still is one path.
+A step chooses the alpha index of one slot that may be split. Every path from the first state to the last is
+one distinct architecture, and the cost of a path is a sum over its edges, so counting, sampling, extremes and
+nearest members are sums and minima over paths. What a state remembers is `octnas.space.choices`' business.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from octnas.backbones import Slot
-from octnas.space.schema import Granularity
-from octnas.space.terms import Terms
-
-__all__ = ["ChoiceGraph", "Step", "build_graphs"]
+__all__ = ["ChoiceGraph", "Step"]
 
 Int64 = NDArray[np.int64]
-Memory = tuple[tuple[int, ...], tuple[int, ...]]
-"""Indices of the slots that later terms need, and the granularity's memory of the current group."""
-
-_STEP_RANGE = 2
-"""Steps of -1, 0, +1 from one index: the largest and the smallest index differ by at most this."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,107 +160,3 @@ class ChoiceGraph:
                     state = int(step.target[edge])
                     break
         return tuple(choices)
-
-
-def build_graphs(
-    costs: Sequence[Terms],
-    slots: Sequence[Slot],
-    alphas: int,
-    octave: Sequence[bool],
-    granularity: Granularity,
-) -> tuple[ChoiceGraph, ...]:
-    """The graph of a backbone's choices, once for each cost: the same states and edges with other figures.
-
-    Args:
-        costs: one or more; the states remember what any of them depends on.
-        alphas: number of allowed alphas.
-        octave: for each slot, whether it may be split; the others stay at 0 and are no step.
-    """
-    order = [slot for slot in slots if octave[slot.index]]
-    needed_until = _last_use(costs)
-    groups = [_group(slot, granularity) for slot in order]
-    partners = [_partners(terms) for terms in costs]
-
-    steps: list[list[Step]] = [[] for _ in costs]
-    live: tuple[int, ...] = ()
-    states: dict[Memory, int] = {((), ()): 0}
-    for position, slot in enumerate(order):
-        last_of_group = position + 1 == len(order) or groups[position + 1] != groups[position]
-        kept = tuple(i for i in (*live, slot.index) if needed_until.get(i, -1) > slot.index)
-        after: dict[Memory, int] = {}
-        rows: list[tuple[int, ...]] = []
-        for (indices, group_memory), source in states.items():
-            known = dict(zip(live, indices, strict=True))
-            for choice, memory in _allowed(granularity, group_memory, alphas):
-                known[slot.index] = choice
-                added = (
-                    terms.unary[slot.index][choice]
-                    + sum(table[known[other]][choice] for other, table in pairs.get(slot.index, ()))
-                    for terms, pairs in zip(costs, partners, strict=True)
-                )
-                state = (tuple(known[i] for i in kept), () if last_of_group else memory)
-                rows.append((source, after.setdefault(state, len(after)), choice, *added))
-        columns = np.array(rows, dtype=np.int64).T
-        remembered = np.array([indices for indices, _ in states], dtype=np.int64).reshape(len(states), -1)
-        for into, cost in zip(steps, columns[3:], strict=True):
-            into.append(
-                Step(
-                    slot=slot.index,
-                    states=len(states),
-                    source=columns[0],
-                    target=columns[1],
-                    choice=columns[2],
-                    cost=cost,
-                    known=live,
-                    memory=remembered,
-                )
-            )
-        live, states = kept, after
-    return tuple(
-        ChoiceGraph(constant=terms.constant, steps=tuple(found))
-        for terms, found in zip(costs, steps, strict=True)
-    )
-
-
-def _allowed(
-    granularity: Granularity, memory: tuple[int, ...], alphas: int
-) -> Iterator[tuple[int, tuple[int, ...]]]:
-    """The indices that may follow in a group, each with the group's memory after it."""
-    for choice in range(alphas):
-        match granularity:
-            case "layer":
-                yield choice, ()
-            case "stage" | "block":
-                if memory in ((), (choice,)):
-                    yield choice, (choice,)
-            case "stage+layer":
-                lowest, highest = min((*memory, choice)), max((*memory, choice))
-                if highest - lowest <= _STEP_RANGE:
-                    yield choice, (lowest, highest)
-
-
-def _group(slot: Slot, granularity: Granularity) -> tuple[int, ...]:
-    match granularity:
-        case "layer":
-            return (slot.index,)
-        case "block":
-            return slot.stage, slot.block
-        case "stage" | "stage+layer":
-            return (slot.stage,)
-
-
-def _last_use(costs: Iterable[Terms]) -> dict[int, int]:
-    """For each slot in a term with a later slot, the last such slot."""
-    last: dict[int, int] = {}
-    for terms in costs:
-        for first, second in terms.pairs:
-            last[first] = max(last.get(first, second), second)
-    return last
-
-
-def _partners(terms: Terms) -> dict[int, list[tuple[int, tuple[tuple[int, ...], ...]]]]:
-    """By slot, the earlier slots that it shares a term with, and the terms."""
-    partners: dict[int, list[tuple[int, tuple[tuple[int, ...], ...]]]] = {}
-    for (first, second), table in terms.pairs.items():
-        partners.setdefault(second, []).append((first, table))
-    return partners

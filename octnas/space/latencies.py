@@ -32,7 +32,7 @@ class Latencies:
 
     def plain_ms(self, backbone: str, downsample: Downsample) -> float:
         """Milliseconds of the network without low channels."""
-        return self._table(backbone, downsample).constant_ns / 1e6
+        return self._table(backbone, downsample).plain_ns / 1e6
 
     def graphs(self, backbone: str, downsample: Downsample) -> tuple[ChoiceGraph, ChoiceGraph]:
         """The backbone's choices as paths that cost multiply-adds, and the same paths costing nanoseconds."""

@@ -12,7 +12,8 @@ from octnas.backbones import LayerTable, Slot, layer_table
 from octnas.costs.flops import CostTable
 from octnas.costs.latency import DeviceProfile, LatencyTable
 from octnas.errors import SpaceError
-from octnas.space.graph import ChoiceGraph, build_graphs
+from octnas.space.choices import build_graphs
+from octnas.space.graph import ChoiceGraph
 from octnas.space.schema import Granularity, Target
 from octnas.space.terms import Terms, latency_terms, macs_terms
 
@@ -74,7 +75,17 @@ class Members:
     @cached_property
     def costs(self) -> CostTable:
         """Cost at the target's input."""
-        return CostTable.of(self.table, self.target.input_size, self.target.input_size)
+        side = self.target.input_size
+        return CostTable.of(self.table, side, side, self.target.frames)
+
+    def macs(self, low_channels: Sequence[int]) -> int:
+        """Multiply-adds of the target network with these low channels, one number a slot, exact."""
+        costs, lows = self.costs, low_channels
+        total = costs.constant + sum(slope * low for slope, low in zip(self._slopes, lows, strict=True))
+        total += sum(value * lows[i] * lows[j] // groups for i, j, value, groups in costs.pairs)
+        return total + sum(
+            value * lows[slot] * sum(lows[i] for i in sources) for sources, slot, value in costs.joint
+        )
 
     @cached_property
     def graph(self) -> ChoiceGraph:
@@ -83,9 +94,8 @@ class Members:
 
     def latency_table(self, profile: DeviceProfile, downsample: Downsample) -> LatencyTable:
         """The predicted latency of every member, and of the uniform networks, that downsamples this way."""
-        side = self.target.input_size
         lows = [lows if octave else (0,) for lows, octave in zip(self.lows, self.octave, strict=True)]
-        return LatencyTable.of(self.table, side, side, profile, lows, downsample == "pooled")
+        return LatencyTable.of(self.table, self.target.input_shape, profile, lows, downsample == "pooled")
 
     def timed_graphs(self, table: LatencyTable) -> tuple[ChoiceGraph, ChoiceGraph]:
         """The choices as paths that cost multiply-adds, and the same paths that cost nanoseconds."""
@@ -183,7 +193,12 @@ class Members:
         return macs_terms(self.costs, self.lows, self.octave)
 
     def _graphs(self, *costs: Terms) -> tuple[ChoiceGraph, ...]:
-        return build_graphs(costs, self.table.slots, len(self.alphas), self.octave, self.granularity)
+        return build_graphs(costs, self.table.slots, self.lows, self.octave, self.granularity)
+
+    @cached_property
+    def _slopes(self) -> list[int]:
+        slopes: list[int] = self.costs.linear.tolist()
+        return slopes
 
     @property
     def _downsample_name(self) -> str:

@@ -30,6 +30,8 @@ __all__ = ["Optimum", "Rounding"]
 
 MAX_CELLS = 2_000
 """Most cells of a table by default: a compromise between resolution and the milliseconds of a suggestion."""
+MAX_BYTES = 128 * 2**20
+"""Most memory of a table's values in bytes: graphs with many states have fewer cells."""
 
 Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
@@ -43,7 +45,7 @@ class Optimum:
         graph: the backbone's choices.
         span: how much more than the smallest cost a member may cost, 0 or more.
         edge_scores: for each step of the graph a score for each edge, (E,), finite.
-        max_cells: bounds the resolution.
+        max_cells: bounds the resolution; `MAX_BYTES` bounds it too.
         rounding: of the costs, where the resolution does not do to tell all of them apart.
     """
 
@@ -166,7 +168,9 @@ def _padded(values: Float64, pad: int) -> Float64:
 @lru_cache(maxsize=32)
 def _grid(graph: ChoiceGraph, span: int, max_cells: int, rounding: Rounding) -> _Grid:
     quanta = span // graph.quantum
-    delta = graph.quantum * max(1, -(-quanta // max_cells))
+    states = 1 + sum(step.states for step in graph.steps)
+    most = max(1, min(max_cells, MAX_BYTES // (8 * states) - 1))
+    delta = graph.quantum * max(1, -(-quanta // most))
     cells = span // delta + 1
     ahead = {"up": delta - 1, "nearest": delta // 2, "down": 0}[rounding]
     weights = [(costs + ahead) // delta for costs in graph.reduced]

@@ -81,7 +81,7 @@ class Region:
     @property
     def exact(self) -> bool:
         """Whether `size` is a count and no estimate."""
-        if self._side is None and (not self._axis.binds or self.table.exact):
+        if self._side is None and (not self._axis.binds or self.table.counted):
             return True
         return self._few is not None or not self.cheapest
 
@@ -90,9 +90,11 @@ class Region:
         """Number of paths; exact up to 2^53, beyond that to about 13 digits; else an estimate."""
         if not self.cheapest:
             return 0
+        main = self._main
+        if self._side is None and (not main.binds or self.table.counted):
+            return round(self.table.count(main.span)) if main.binds else main.graph.size
         if self._few is not None:
             return len(self._few)
-        main = self._main
         whole = round(self.table.count(main.span)) if main.binds else main.graph.size
         if self._side is None:
             return whole
@@ -206,13 +208,15 @@ class Region:
         """The paths of `few`."""
         if self._side is None and (not self._axis.binds or self.table.exact):
             return None
+        if self._side is None and self.table.counted and self.size > FEW:
+            return None
         found = list(islice(self.walk(), FEW + 1))
         return found if len(found) <= FEW else None
 
     @cached_property
     def _listed(self) -> list[Path]:
         """The few paths in the order of cost, where draws from a coarse table would often be rejected."""
-        if self._few is None or (self._side is None and self._axis.cost == "gflops"):
+        if self._few is None:
             return []
         return sorted(self._few, key=self._main.graph.cost)
 

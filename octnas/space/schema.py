@@ -17,10 +17,11 @@ from pydantic import (
     Field,
     PlainSerializer,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from octnas import backbones
 from octnas.architecture import Downsample
@@ -33,6 +34,7 @@ __all__ = ["Definition", "Granularity", "Proxy", "Rungs", "Target", "parse_defin
 Granularity = Literal["stage", "block", "layer", "stage+layer"]
 Count = Annotated[int, Field(ge=1)]
 Side = Annotated[int, Field(ge=8, le=8192)]
+Frames = Annotated[int, Field(ge=1, le=1024)]
 
 
 def _alpha(value: object) -> Fraction:
@@ -69,12 +71,20 @@ class Target(_Model):
 
     input_size: Side
     """Side in px of the square input."""
+    frames: Frames | None = None
+    """Frames of a clip; null: still images. A 2D backbone runs on them one by one."""
     channels: Count = 3
     """Input channels."""
     classes: Count = 1000
     width: Count = 64
-    """Channels of the first stage; 64 is the published network."""
+    """Channels of a ResNet's first stage, and in proportion everywhere; 64 is the published network."""
     stem: Stem = "imagenet"
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """(C, H, W), or (C, T, H, W) where the input is a clip."""
+        side = self.input_size
+        return (self.channels, *(() if self.frames is None else (self.frames,)), side, side)
 
 
 class Rungs(_Model):
@@ -92,10 +102,16 @@ class Proxy(_Model):
     data: Annotated[str, Field(min_length=1)]
     """Data set; it also gives the classes and input channels of the proxy network."""
     width: Count
-    """Channels of the proxy's first stage."""
+    """As the target's, of the proxy."""
     stem: Stem = "small"
     input_size: Side = 32
     """Side in px of the square input."""
+    frames: Frames | None = None
+    """Frames of a clip, given exactly where the target has them."""
+    sampling: Literal["uniform", "dense"] = "uniform"
+    """Where the frames of a video are taken: over all of it, or `frame_stride` apart in one place."""
+    frame_stride: Count = 2
+    """From one taken frame to the next where the sampling is dense."""
     train_images: Count | None = None
     """Training images used; null uses all."""
     val_images: Count | None = None
@@ -153,6 +169,8 @@ class Definition(_Model):
     backbones: Annotated[tuple[str, ...], Field(min_length=1)]
     downsample: Annotated[tuple[Downsample, ...], Field(min_length=1)] = ("pooled",)
     """What a layer with stride 2 and no low channels may do."""
+    budget_gflops: Annotated[float, Field(gt=0)] | None = None
+    """Budget of a search that is given none, in 10^9 multiply-adds of the target."""
     target: Target
     proxy: Proxy
 
@@ -178,6 +196,30 @@ class Definition(_Model):
             raise ValueError(f"each must stand once, but got {list(names)}")
         return names
 
+    @field_validator("target")
+    @classmethod
+    def _clips_where_3d(cls, target: Target, info: ValidationInfo) -> Target:
+        volumes = [name for name in info.data.get("backbones", ()) if backbones.dims_of(name) == 3]
+        if volumes and target.frames is None:
+            raise _fault(
+                f"{volumes[0]} is a 3D backbone, which takes clips and no still images: give "
+                "`target.frames` and `proxy.frames`, or 2D `backbones` only",
+                key="frames",
+            )
+        return target
+
+    @field_validator("proxy")
+    @classmethod
+    def _clips_on_both_sides(cls, proxy: Proxy, info: ValidationInfo) -> Proxy:
+        target = info.data.get("target")
+        if target is not None and (target.frames is None) != (proxy.frames is None):
+            raise _fault(
+                f"`target.frames` and `proxy.frames` must both be given or neither, "
+                f"but got {target.frames} and {proxy.frames}",
+                key="frames",
+            )
+        return proxy
+
     def to_yaml(self) -> str:
         """YAML that `parse_definition` reads back as an equal definition; every key is spelled out."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=2**20)
@@ -197,10 +239,15 @@ def parse_definition(text: str, *, source: str) -> Definition:
         raise SpaceError(_first_fault(document, error.errors(include_url=False))) from None
 
 
+def _fault(message: str, *, key: str) -> PydanticCustomError:
+    """A fault of a key inside the value that is checked."""
+    return PydanticCustomError("fault_inside", "{message}", {"message": message, "key": key})
+
+
 def _first_fault(document: Document, faults: list[ErrorDetails]) -> str:
     # An unknown key first: a misspelled key is also reported as a missing one.
     fault = min(faults, key=lambda fault: fault["type"] != "extra_forbidden")
-    path: KeyPath = fault["loc"]
+    path: KeyPath = (*fault["loc"], *([fault["ctx"]["key"]] if fault["type"] == "fault_inside" else []))
     place, message = document.place(path), fault["msg"].removeprefix("Value error, ")
     match fault["type"]:
         case "extra_forbidden":
@@ -209,7 +256,7 @@ def _first_fault(document: Document, faults: list[ErrorDetails]) -> str:
             message = "this key is missing"
         case "literal_error":
             message = _unknown_choice(message, fault["input"])
-        case "value_error":
+        case "value_error" | "fault_inside":
             pass
         case _:
             message = f"{message[:1].lower()}{message[1:]}, but got {fault['input']!r}"

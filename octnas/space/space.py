@@ -9,7 +9,7 @@ from functools import cached_property
 from octnas.architecture import Alpha, Architecture, Downsample, low_channels
 from octnas.backbones import layer_table
 from octnas.costs.latency import DeviceProfile
-from octnas.errors import SpaceError, unknown_name
+from octnas.errors import ArchitectureError, SpaceError, unknown_name
 from octnas.space.counting import CountTable
 from octnas.space.feasible import Feasible
 from octnas.space.limited import CostName
@@ -18,6 +18,9 @@ from octnas.space.schema import Definition, Granularity, Proxy, Target, parse_de
 from octnas.space.spread import median_cost
 
 __all__ = ["SearchSpace", "parse_space"]
+
+MOST_NAMED = 8
+"""Alphas that a message lists one by one."""
 
 
 class SearchSpace:
@@ -43,7 +46,7 @@ class SearchSpace:
             for name in definition.backbones
         }
         for members in self._members.values():
-            _check_proxy(members, definition.proxy, source or definition.name)
+            _check_alphas(members, definition.proxy, source or definition.name)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, SearchSpace) and self.definition == other.definition
@@ -147,12 +150,7 @@ class SearchSpace:
 
     def macs(self, arch: Architecture) -> int:
         """Multiply-adds at the target's input, exact, of any architecture at the target's width and stem."""
-        costs = self.members(arch.backbone).costs
-        lows = arch.low_channels
-        total = costs.constant + sum(
-            value * lows[i] * lows[j] // groups for i, j, value, groups in costs.pairs
-        )
-        return total + int(sum(slope * low for slope, low in zip(costs.linear.tolist(), lows, strict=True)))
+        return self.members(arch.backbone).macs(arch.low_channels)
 
     def gflops(self, arch: Architecture) -> float:
         """10^9 multiply-adds at the target's input."""
@@ -243,10 +241,15 @@ def parse_space(text: str, *, source: str = "search space") -> SearchSpace:
     return SearchSpace(parse_definition(text, source=source), source=source)
 
 
-def _check_proxy(members: Members, proxy: Proxy, source: str) -> None:
-    """A proxy must express every member: whole and distinct low channels in the same octave layers."""
-    table = layer_table(members.backbone, width=proxy.width, stem=proxy.stem)
+def _check_alphas(members: Members, proxy: Proxy, source: str) -> None:
+    """Target and proxy must both have every member: whole and distinct low channels, multiples of the groups
+    of grouped layers, in the same octave layers."""
     where = f"{source}: {members.backbone}"
+    for key, width in (("target.width", members.target.width), ("proxy.width", proxy.width)):
+        try:
+            table = layer_table(members.backbone, width=width, stem=proxy.stem)
+        except ArchitectureError as error:
+            raise SpaceError(f"{where}, `{key}`: {error}") from None
     for slot, here, there in zip(
         members.table.slots, members.octave, table.octave_slots(proxy.input_size), strict=True
     ):
@@ -258,16 +261,28 @@ def _check_proxy(members: Members, proxy: Proxy, source: str) -> None:
                 "`proxy.input_size` or `proxy.stem`"
             )
     for slot in members.slots:
-        before = -1
+        before, own = -1, table.slots[slot.index]
         for alpha in members.alphas:
             low = low_channels(alpha, slot.channels)
+            what = f"{where}, {slot.name}: alpha {float(alpha):g} is {low} of {slot.channels} channels"
+            if low % slot.multiple:
+                shares = _shares(slot.channels // slot.multiple)
+                raise SpaceError(
+                    f"{what}, no multiple of its {slot.multiple} groups: choose `alphas` of {shares}"
+                )
             scaled = Fraction(low * proxy.width, members.target.width)
             if scaled.denominator != 1 or scaled == before:
                 fault = "not whole" if scaled.denominator != 1 else "the same as of the alpha before it"
-                channels = table.slots[slot.index].channels
                 raise SpaceError(
-                    f"{where}, {slot.name}: alpha {float(alpha):g} is {low} of {slot.channels} channels, "
-                    f"in the proxy {float(scaled):g} of {channels}, {fault}: choose `alphas` that are "
-                    f"different multiples of 1/{channels}, or a wider `proxy.width`"
+                    f"{what}, in the proxy {float(scaled):g} of {own.channels}, {fault}: choose `alphas` "
+                    f"that are different multiples of 1/{own.channels // own.multiple}, "
+                    "or a wider `proxy.width`"
                 )
             before = int(scaled)
+
+
+def _shares(parts: int) -> str:
+    """ "0, 1/4, 2/4, 3/4, 1"; all of few, or what they are multiples of."""
+    if parts > MOST_NAMED:
+        return f"multiples of 1/{parts}"
+    return ", ".join(["0", *(f"{i}/{parts}" for i in range(1, parts)), "1"])

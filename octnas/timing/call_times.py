@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from octnas.costs.plans import Op, OpKind
-from octnas.export.convs import DeployedConv2d
+from octnas.costs.ops import Op, OpKind
+from octnas.export.convs import DeployedConv, channels_last
+from octnas.export.nodes import DeployedNorm
+from octnas.nn.layers import OctPool
 from octnas.nn.maps import concat, pool, upsample
 
 __all__ = ["call_samples"]
@@ -55,76 +57,108 @@ def _ms(maps: tuple[Tensor, ...], call: Callable[[], object]) -> float:
     return 1e3 * (time.perf_counter() - start)
 
 
-def _map(batch: int, channels: int, height: int, width: int) -> Tensor:
-    return torch.rand(batch, channels, height, width).contiguous(memory_format=torch.channels_last)
+def _map(op: Op, batch: int, channels: int, *, grown: int = 1, frames: int | None = None) -> Tensor:
+    """A map of the operation's size, `grown` times as large."""
+    time = op.frames if frames is None else frames
+    size = op.height * grown, op.width * grown
+    shape = (batch * time, channels, *size) if op.dims == 2 else (batch, channels, time, *size)
+    made = torch.rand(shape)
+    return made.contiguous(memory_format=channels_last(made))
 
 
-def _module(
-    inputs: int, outputs: int, *, kernel: int = 1, stride: int = 1, groups: int = 1
-) -> DeployedConv2d:
-    return DeployedConv2d(
-        torch.randn(outputs, inputs // groups, kernel, kernel) / inputs,
-        torch.randn(outputs),
-        padding=kernel // 2,
-        stride=stride,
-        groups=groups,
-        relu=True,
+def _module(op: Op, inputs: int) -> DeployedConv:
+    """A convolution to the output of an operation."""
+    sizes, strides = [op.kernel] * 2, [op.stride] * 2
+    if op.dims == 3:
+        sizes, strides = [op.kernel_time, *sizes], [op.stride_time, *strides]
+    return DeployedConv(
+        torch.randn(op.outputs, inputs // op.groups, *sizes) / inputs,
+        torch.randn(op.outputs),
+        padding=[size // 2 for size in sizes],
+        stride=strides,
+        groups=op.groups,
+        activation="relu",
     ).eval()
 
 
 def _conv(op: Op, batch: int) -> _Case:
-    module = _module(op.inputs, op.outputs, kernel=op.kernel, stride=op.stride, groups=op.groups)
-    x = _map(batch, op.inputs, op.height * op.stride, op.width * op.stride)
+    module = _module(op, op.inputs)
+    x = _map(op, batch, op.inputs, grown=op.stride, frames=op.frames * op.stride_time)
     return _Case(maps=(x,), call=lambda: module(x))
 
 
 def _sum(op: Op, batch: int) -> _Case:
     """A sum inside a convolution."""
-    module = _module(_THIN, op.outputs)
-    x, y = _map(batch, _THIN, op.height, op.width), _map(batch, op.outputs, op.height, op.width)
+    module = _module(op, _THIN)
+    x, y = _map(op, batch, _THIN), _map(op, batch, op.outputs)
     return _Case(maps=(y, x), call=lambda: module(x, y), base=lambda: module(x))
 
 
+def _add(op: Op, batch: int) -> _Case:
+    x, y = _map(op, batch, op.outputs), _map(op, batch, op.outputs)
+    return _Case(maps=(y, x), call=lambda: F.relu(x + y))
+
+
 def _pool(op: Op, batch: int) -> _Case:
-    x = _map(batch, op.inputs, 2 * op.height, 2 * op.width)
+    x = _map(op, batch, op.inputs, grown=2)
     return _Case(maps=(x,), call=lambda: pool(x))
 
 
 def _maxpool(op: Op, batch: int) -> _Case:
-    x = _map(batch, op.inputs, 2 * op.height, 2 * op.width)
-    return _Case(maps=(x,), call=lambda: F.max_pool2d(x, 3, 2, 1))
+    pooling = OctPool(
+        "max",
+        kernel=op.kernel,
+        stride=op.stride,
+        padding=op.kernel // 2,
+        kernel_time=op.kernel_time,
+        stride_time=op.stride_time,
+    )
+    x = _map(op, batch, op.inputs, grown=op.stride, frames=op.frames * op.stride_time)
+    return _Case(maps=(x,), call=lambda: pooling(x, (op.height, op.width)))
 
 
 def _rise(op: Op, batch: int) -> _Case:
     """The upsampling; the sum that follows is part of the convolution that makes the high map."""
     size = op.height, op.width
-    x = _map(batch, op.inputs, -(-op.height // 2), -(-op.width // 2))
+    small = replace(op, height=-(-op.height // 2), width=-(-op.width // 2))
+    x = _map(small, batch, op.inputs)
     return _Case(maps=(x,), call=lambda: upsample(x, size))
 
 
 def _concat(op: Op, batch: int) -> _Case:
-    first = max(1, op.outputs // 2)
-    x, y = (_map(batch, n, op.height, op.width) for n in (first, op.outputs - first))
-    return _Case(maps=(x, y), call=lambda: concat(x, y))
+    first = max(1, op.outputs // op.groups // 2) * op.groups
+    x, y = (_map(op, batch, n) for n in (first, op.outputs - first))
+    return _Case(maps=(x, y), call=lambda: concat(x, y, op.groups))
 
 
 def _cut(op: Op, batch: int) -> _Case:
     """One of two parts becomes a map of its own; the other is read where it is."""
-    x = _map(batch, op.outputs, op.height, op.width)
-    return _Case(
-        maps=(x,),
-        call=lambda: x[:, op.outputs // 2 :].clone(memory_format=torch.channels_last),
-    )
+    x = _map(op, batch, op.outputs)
+    return _Case(maps=(x,), call=lambda: x[:, op.outputs // 2 :].clone(memory_format=channels_last(x)))
+
+
+def _norm(op: Op, batch: int) -> _Case:
+    norm = DeployedNorm(torch.rand(op.inputs), torch.rand(op.inputs), 0, "relu")
+    x = _map(op, batch, op.inputs)
+    return _Case(maps=(x,), call=lambda: norm(x, None, (op.height, op.width), (None, None)))
+
+
+def _excite(op: Op, batch: int) -> _Case:
+    """Mean and product; the fully connected layers between them are operations of their own."""
+    x = _map(op, batch, op.inputs)
+    axes = tuple(range(2, x.dim()))
+    return _Case(maps=(x,), call=lambda: x * torch.sigmoid(x.mean(axes, keepdim=True)))
 
 
 def _mean(op: Op, batch: int) -> _Case:
-    x = _map(batch, op.inputs, op.height, op.width)
-    return _Case(maps=(x,), call=lambda: x.mean((2, 3)))
+    x = _map(op, batch, op.inputs)
+    axes = tuple(range(2, x.dim()))
+    return _Case(maps=(x,), call=lambda: x.mean(axes))
 
 
 def _linear(op: Op, batch: int) -> _Case:
     module = nn.Linear(op.inputs, op.outputs)
-    x = torch.rand(batch, op.inputs)
+    x = torch.rand(batch * op.frames, op.inputs)
     return _Case(maps=(x,), call=lambda: module(x))
 
 
@@ -135,7 +169,10 @@ _CASES: dict[OpKind, Callable[[Op, int], _Case]] = {
     "rise": _rise,
     "concat": _concat,
     "sum": _sum,
+    "add": _add,
     "cut": _cut,
+    "norm": _norm,
+    "excite": _excite,
     "mean": _mean,
     "linear": _linear,
 }

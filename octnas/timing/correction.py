@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from octnas.costs.latency import Correction, Deviation
-from octnas.costs.plans import Op, OpKind
+from octnas.costs.ops import Op, OpKind
 
 __all__ = ["Measured", "fit_correction"]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from octnas.costs.plans import Op
+from octnas.costs.ops import Op
 from octnas.timing.op_graphs import AROUND, INPUT, Graph, op_graph, sum_base_graph
 
 __all__ = ["kernel_samples"]

@@ -15,8 +15,7 @@ import torch
 from octnas._version import __version__
 from octnas.architecture import Architecture
 from octnas.costs import cost
-from octnas.costs.plans import Times as OpTimes
-from octnas.export.deploy import deploy
+from octnas.costs.ops import Times as OpTimes
 from octnas.export.graphs import WithInput, exported_program, quiet, write_onnx
 from octnas.machine import device_name, runtime_versions
 from octnas.timing.measure import Runner, Times, interleaved
@@ -25,6 +24,7 @@ from octnas.timing.runtimes import (
     Runtime,
     Shape,
     check_setting,
+    deployed_for,
     file_runner,
     make_runner,
     precision,
@@ -39,7 +39,7 @@ Note = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Latency:
-    """What a network takes beside its plain twin. Times are milliseconds of one run of `batch` images."""
+    """What a network takes beside its plain twin, in milliseconds of one run of `batch` images or clips."""
 
     architecture: Architecture
     input_shape: Shape
@@ -54,7 +54,7 @@ class Latency:
     """Of the network; samples of one index are of one round with the twin's."""
     plain: Times
     gflops: float
-    """10^9 multiply-adds per image of the network."""
+    """10^9 multiply-adds per image, or per clip, of the network."""
     plain_gflops: float
     versions: Mapping[str, str]
 
@@ -149,7 +149,7 @@ def latency(
     """Time an architecture and its plain twin, both deployed, with random weights.
 
     Args:
-        input_shape: (C, H, W) in px; by default 3 x 224 x 224, or 3 x 32 x 32 with the small-image stem.
+        input_shape: (C, H, W) or (C, T, H, W) in px; by default the backbone's usual one.
         seconds: of measuring, after the networks are made ready.
         rounds: see `interleaved`.
         times: by which the forms of the layers are chosen; see `deploy`.
@@ -157,9 +157,10 @@ def latency(
 
     Raises:
         UnknownNameError, TimingError: see `make_runner`.
+        ArchitectureError: an image for a 3D backbone.
     """
     check_setting(runtime, device, threads, batch)
-    shape = input_shape or ((3, 32, 32) if arch.stem == "small" else (3, 224, 224))
+    shape = arch.input_shape(input_shape)
     say = note or _unheard
     with torch_threads(threads):
         runners: dict[str, Runner] = {}
@@ -211,7 +212,7 @@ def file_latency(
         say("making the plain network's file")
         net = random_network(plain_twin(arch), num_classes=num_classes, in_channels=channels)
         statistics = ([0.5] * channels, [0.25] * channels) if normalises else (None, None)
-        twin = WithInput(deploy(net, input_size=input_shape[1:]), *statistics).eval()
+        twin = WithInput(deployed_for(net, input_shape), *statistics).eval()
         with quiet():
             write_onnx(exported_program(twin, input_shape), Path(folder) / "plain.onnx")
         runners = {

@@ -4,18 +4,22 @@ At the border of a graph ONNX Runtime reorders maps to and from its blocked layo
 does not need. So a map comes from a thin convolution of three channels and goes into another one, and only
 the kernels between the two are the operation's. Names of nodes say whose they are: those of the thin
 convolutions begin with `AROUND`.
+
+The images of a 2D operation on clips are a larger batch. A 3D operation runs on (B, C, T, H, W), for which
+ONNX Runtime has no blocked layout; pooling and upsampling take its frames as channels, as exported networks
+do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from octnas.costs.plans import Op, OpKind
+from octnas.costs.ops import Op, OpKind
 from octnas.export.graphs import OPSET
 
 if TYPE_CHECKING:
@@ -35,7 +39,7 @@ class Graph:
 
     model: bytes
     input_shape: tuple[int, ...]
-    """(B, C, H, W), or (B, C) of a linear layer."""
+    """(B, C, H, W), (B, C, T, H, W), or (B, C) of a linear layer."""
     border_channels: int
     """Maps with so many channels leave the blocked layout only because the graph ends; 0: there are none."""
 
@@ -46,12 +50,23 @@ class _Draft:
     def __init__(self, op: Op, batch: int) -> None:
         self.op = op
         self.batch = batch
-        self.image: tuple[int, ...] = (batch, _IMAGE_CHANNELS, op.height, op.width)
         self.border_channels = 0
+        self.read()
         self._nodes: list[onnx.NodeProto] = []
         self._weights: list[onnx.TensorProto] = []
         self._outputs: list[str] = []
         self._rng = np.random.default_rng(0)
+
+    def read(
+        self, channels: int = _IMAGE_CHANNELS, *, height: int = 0, width: int = 0, frames: int = 0
+    ) -> None:
+        """Let the graph read images of this size; 0: that of the operation's map."""
+        op = self.op
+        size = (frames or op.frames, height or op.height, width or op.width)
+        if op.dims == 2:
+            self.image: tuple[int, ...] = (self.batch * size[0], channels, *size[1:])
+        else:
+            self.image = (self.batch, channels, *size)
 
     def node(self, kind: str, inputs: list[str], *, name: str = "op", **attributes: Any) -> str:
         from onnx import helper
@@ -83,21 +98,34 @@ class _Draft:
         inputs: int,
         outputs: int,
         *,
-        kernel: int = 1,
-        stride: int = 1,
+        kernel: Sequence[int] | None = None,
+        stride: Sequence[int] | None = None,
         groups: int = 1,
         name: str = "op",
     ) -> str:
-        weights = [self.weight(outputs, inputs // groups, kernel, kernel), self.weight(outputs)]
+        kernel = kernel or [1] * self.op.dims
+        weights = [self.weight(outputs, inputs // groups, *kernel), self.weight(outputs)]
         return self.node(
             "Conv",
             [source, *weights],
             name=name,
-            kernel_shape=[kernel, kernel],
-            strides=[stride, stride],
-            pads=[kernel // 2] * 4,
+            kernel_shape=list(kernel),
+            strides=list(stride or [1] * self.op.dims),
+            pads=[size // 2 for size in kernel] * 2,
             group=groups,
         )
+
+    def reshaped(self, source: str, *shape: int) -> str:
+        """0 keeps a size, -1 is what is left."""
+        return self.node("Reshape", [source, self.constant(np.array(shape, np.int64))])
+
+    def framewise(self, source: str, channels: int, made: Callable[[str], str]) -> str:
+        """What is made of each frame: of a 3D map's they are channels meanwhile."""
+        if self.op.dims == 2:
+            return made(source)
+        _, _, frames, height, width = self.image
+        out = made(self.reshaped(source, 0, channels * frames, height, width))
+        return self.reshaped(out, 0, channels, frames, self.op.height, self.op.width)
 
     def map(self, channels: int) -> str:
         """A map as a network would have it, written just before."""
@@ -109,7 +137,9 @@ class _Draft:
         whole = self.op.outputs
         own = {whole, whole // 2, -(-whole // 2)}
         thin = next(n for n in (16, 32, 64, 128) if n not in own)
-        self.output(self.conv(source, channels, thin, name=AROUND), border=thin)
+        # a 3D map was never in the blocked layout: all that is reordered is the operation's
+        border = thin if self.op.dims == 2 else 0
+        self.output(self.conv(source, channels, thin, name=AROUND), border=border)
 
     def output(self, name: str, *, border: int = 0) -> None:
         """Leave the graph, by a map of so many channels or, with 0, by no map."""
@@ -133,7 +163,7 @@ class _Draft:
 
 
 def op_graph(op: Op, batch: int) -> Graph:
-    """The graph of an operation for batches of `batch` images."""
+    """The graph of an operation for batches of `batch` images or clips."""
     draft = _Draft(op, batch)
     _BUILDERS[op.kind](draft, op)
     return draft.finish()
@@ -147,59 +177,96 @@ def sum_base_graph(op: Op, batch: int) -> Graph:
 
 
 def _conv(draft: _Draft, op: Op) -> None:
-    draft.image = (draft.batch, _IMAGE_CHANNELS, op.height * op.stride, op.width * op.stride)
-    if op.inputs <= _IMAGE_CHANNELS:
-        draft.image = (draft.batch, op.inputs, *draft.image[2:])
-        source = INPUT
-    else:
-        source = draft.map(op.inputs)
-    made = draft.conv(source, op.inputs, op.outputs, kernel=op.kernel, stride=op.stride, groups=op.groups)
-    draft.output(draft.node("Relu", [made]), border=op.outputs)
+    own = op.inputs <= _IMAGE_CHANNELS
+    draft.read(
+        op.inputs if own else _IMAGE_CHANNELS,
+        height=op.height * op.stride,
+        width=op.width * op.stride,
+        frames=op.frames * op.stride_time,
+    )
+    time, step = ([op.kernel_time], [op.stride_time]) if op.dims == 3 else ([], [])
+    made = draft.conv(
+        INPUT if own else draft.map(op.inputs),
+        op.inputs,
+        op.outputs,
+        kernel=[*time, op.kernel, op.kernel],
+        stride=[*step, op.stride, op.stride],
+        groups=op.groups,
+    )
+    draft.output(draft.node("Relu", [made]), border=op.outputs if op.dims == 2 else 0)
 
 
 def _pool(draft: _Draft, op: Op) -> None:
-    draft.image = (draft.batch, _IMAGE_CHANNELS, 2 * op.height, 2 * op.width)
-    pooled = draft.node(
-        "AveragePool",
-        [draft.map(op.inputs)],
-        kernel_shape=[2, 2],
-        strides=[2, 2],
-        ceil_mode=1,
-        count_include_pad=0,
-    )
-    draft.end(pooled, op.outputs)
+    draft.read(height=op.height * op.stride, width=op.width * op.stride)
+
+    def pooled(source: str) -> str:
+        return draft.node(
+            "AveragePool",
+            [source],
+            kernel_shape=[op.kernel, op.kernel],
+            strides=[op.stride, op.stride],
+            ceil_mode=1,
+            count_include_pad=0,
+        )
+
+    draft.end(draft.framewise(draft.map(op.inputs), op.inputs, pooled), op.outputs)
 
 
 def _maxpool(draft: _Draft, op: Op) -> None:
-    draft.image = (draft.batch, _IMAGE_CHANNELS, 2 * op.height, 2 * op.width)
-    pooled = draft.node(
-        "MaxPool", [draft.map(op.inputs)], kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]
-    )
-    draft.end(pooled, op.outputs)
+    draft.read(height=op.height * op.stride, width=op.width * op.stride, frames=op.frames * op.stride_time)
+
+    def pooled(source: str) -> str:
+        return draft.node(
+            "MaxPool",
+            [source],
+            kernel_shape=[op.kernel, op.kernel],
+            strides=[op.stride, op.stride],
+            pads=[op.kernel // 2] * 4,
+        )
+
+    made = draft.map(op.inputs)
+    if op.kernel > 1:
+        made = draft.framewise(made, op.inputs, pooled)
+    if op.kernel_time > 1:
+        kernel, stride = [op.kernel_time, 1, 1], [op.stride_time, 1, 1]
+        made = draft.node("MaxPool", [made], kernel_shape=kernel, strides=stride, ceil_mode=1)
+    draft.end(made, op.outputs)
 
 
 def _rise(draft: _Draft, op: Op) -> None:
     """The upsampling; the sum that follows is part of the convolution that makes the high map."""
-    draft.image = (draft.batch, _IMAGE_CHANNELS, -(-op.height // 2), -(-op.width // 2))
-    scales = draft.constant(np.array([1, 1, 2, 2], np.float32))
-    risen = draft.node(
-        "Resize",
-        [draft.map(op.inputs), "", scales],
-        mode="nearest",
-        coordinate_transformation_mode="asymmetric",
-        nearest_mode="floor",
-    )
-    if op.height % 2 or op.width % 2:
+    draft.read(height=-(-op.height // 2), width=-(-op.width // 2))
+
+    def risen(source: str) -> str:
+        whole = draft.node(
+            "Resize",
+            [source, "", draft.constant(np.array([1, 1, 2, 2], np.float32))],
+            mode="nearest",
+            coordinate_transformation_mode="asymmetric",
+            nearest_mode="floor",
+        )
+        if op.height % 2 == op.width % 2 == 0:
+            return whole
         starts, ends, axes = ([0, 0], [op.height, op.width], [2, 3])
         crop = [draft.constant(np.array(values, np.int64)) for values in (starts, ends, axes)]
-        risen = draft.node("Slice", [risen, *crop])
-    draft.end(risen, op.outputs)
+        return draft.node("Slice", [whole, *crop])
+
+    draft.end(draft.framewise(draft.map(op.inputs), op.inputs, risen), op.outputs)
 
 
 def _concat(draft: _Draft, op: Op) -> None:
-    first = max(1, op.outputs // 32 * 16) if op.outputs >= 32 else op.outputs // 2
-    parts = [draft.map(first), draft.map(op.outputs - first)]
-    draft.end(draft.node("Concat", parts, axis=1), op.outputs)
+    if op.groups > 1:
+        first = op.outputs // op.groups // 2 * op.groups
+    else:
+        first = max(1, op.outputs // 32 * 16) if op.outputs >= 32 else op.outputs // 2
+    sizes = first, op.outputs - first
+    parts = [draft.map(channels) for channels in sizes]
+    if op.groups == 1:
+        draft.end(draft.node("Concat", parts, axis=1), op.outputs)
+        return
+    size = draft.image[2:]
+    grouped = [draft.reshaped(part, 0, op.groups, -1, *size) for part in parts]
+    draft.end(draft.reshaped(draft.node("Concat", grouped, axis=2), 0, op.outputs, *size), op.outputs)
 
 
 def _cut(draft: _Draft, op: Op) -> None:
@@ -211,20 +278,42 @@ def _cut(draft: _Draft, op: Op) -> None:
 def _sum(draft: _Draft, op: Op, *, adds: bool = True) -> None:
     other = draft.map(op.outputs)
     made = draft.conv(draft.map(16), 16, op.outputs)
+    border = op.outputs if op.dims == 2 else 0
     if adds:
         made = draft.node("Add", [made, other])
     else:
-        draft.output(other, border=op.outputs)
-    draft.output(draft.node("Relu", [made]), border=op.outputs)
+        draft.output(other, border=border)
+    draft.output(draft.node("Relu", [made]), border=border)
+
+
+def _add(draft: _Draft, op: Op) -> None:
+    added = draft.node("Add", [draft.map(op.outputs), draft.map(op.outputs)])
+    draft.end(draft.node("Relu", [added]), op.outputs)
+
+
+def _norm(draft: _Draft, op: Op) -> None:
+    ones = draft.constant(np.ones(op.inputs, np.float32))
+    normed = draft.node("BatchNormalization", [draft.map(op.inputs), ones, ones, ones, ones])
+    draft.end(draft.node("Relu", [normed]), op.outputs)
+
+
+def _excite(draft: _Draft, op: Op) -> None:
+    """Mean and product; the fully connected layers between them are operations of their own."""
+    source = draft.map(op.inputs)
+    means = draft.node("ReduceMean", [source, draft.constant(_axes(op))], keepdims=1)
+    draft.end(draft.node("Mul", [source, draft.node("Sigmoid", [means])]), op.outputs)
 
 
 def _mean(draft: _Draft, op: Op) -> None:
-    axes = draft.constant(np.array([2, 3], np.int64))
-    draft.output(draft.node("ReduceMean", [draft.map(op.inputs), axes], keepdims=0))
+    draft.output(draft.node("ReduceMean", [draft.map(op.inputs), draft.constant(_axes(op))], keepdims=0))
+
+
+def _axes(op: Op) -> NDArray[np.int64]:
+    return np.arange(2, 2 + op.dims, dtype=np.int64)
 
 
 def _linear(draft: _Draft, op: Op) -> None:
-    draft.image = (draft.batch, op.inputs)
+    draft.image = (draft.batch * op.frames, op.inputs)
     weights = [draft.weight(op.outputs, op.inputs), draft.weight(op.outputs)]
     draft.output(draft.node("Gemm", [INPUT, *weights], transB=1))
 
@@ -236,7 +325,10 @@ _BUILDERS: dict[OpKind, Callable[[_Draft, Op], None]] = {
     "rise": _rise,
     "concat": _concat,
     "sum": _sum,
+    "add": _add,
     "cut": _cut,
+    "norm": _norm,
+    "excite": _excite,
     "mean": _mean,
     "linear": _linear,
 }

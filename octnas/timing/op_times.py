@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from octnas.costs.plans import Op
+from octnas.costs.ops import Op
 from octnas.timing.call_times import call_samples
 from octnas.timing.kernel_times import kernel_samples
 from octnas.timing.runtimes import Runtime, torch_threads

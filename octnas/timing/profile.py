@@ -15,7 +15,8 @@ import numpy as np
 
 from octnas.architecture import Architecture
 from octnas.costs.latency import Correction, Deviation, DeviceProfile, table_ops
-from octnas.costs.plans import Op, network_ops
+from octnas.costs.ops import Op
+from octnas.costs.plans import network_ops
 from octnas.costs.profile_file import check_writable, find_profile, profile_folder, profile_path, save_profile
 from octnas.errors import TimingError
 from octnas.machine import device_name, runtime_versions
@@ -103,7 +104,7 @@ def profile(
     sums = made(Correction(factors={}), Deviation(median_percent=0, worst_percent=0, networks=0))
     archs = _fit_networks(space, count)
     target = space.target
-    shape = target.channels, target.input_size, target.input_size
+    shape = target.input_shape
     runners: dict[str, Runner] = {}
     with torch_threads(threads):
         for i, arch in enumerate(archs):
@@ -145,14 +146,16 @@ def cached_profile(
 
 
 def space_ops(space: SearchSpace) -> frozenset[Op]:
-    """Every operation that any plan of any member of a space consists of, at the target's size."""
-    side = space.target.input_size
+    """The operations that the plans of all members of a space consist of, at the target's size.
+
+    Of layers that read a concatenation, some; see `table_ops`.
+    """
     found: set[Op] = set()
     for name in space.backbones:
         members = space.members(name)
         lows = [lows if octave else (0,) for lows, octave in zip(members.lows, members.octave, strict=True)]
         for downsample in space.downsample:
-            found |= table_ops(members.table, side, side, lows, downsample == "pooled")
+            found |= table_ops(members.table, space.target.input_shape, lows, downsample == "pooled")
     return frozenset(found)
 
 

@@ -42,7 +42,7 @@ def latency_table(report: Mapping[str, Any]) -> RenderableType:
         f"runtime: {report['runtime']}, {report['precision']}, {_count(report['threads'], 'thread')}, "
         f"batch {report['batch']}, input {report['input']}, {report['classes']} classes",
         f"versions: {versions}",
-        f"medians of {report['rounds']} rounds in turns; GFLOPs: 10^9 multiply-adds per image",
+        f"medians of {report['rounds']} rounds in turns; GFLOPs: 10^9 multiply-adds per {_each(report)}",
     ]
     if max(_scatter(report, ""), _scatter(report, "plain_")) > WIDE:
         lines.append("the times scatter: something else kept this device busy, or its clock changed")
@@ -78,6 +78,10 @@ def _scatter(report: Mapping[str, Any], prefix: str) -> float:
 
 def _name(report: Mapping[str, Any]) -> str:
     return f"{report['backbone']} {report['digest']} ({report['downsample']})"
+
+
+def _each(report: Mapping[str, Any]) -> str:
+    return "clip" if report["input"].count("x") == 3 else "image"
 
 
 def _count(number: int, noun: str) -> str:

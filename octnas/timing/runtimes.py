@@ -22,12 +22,14 @@ import torch
 from torch import Tensor, nn
 
 from octnas.architecture import Architecture
-from octnas.costs.plans import Times
+from octnas.costs.ops import Times
 from octnas.errors import TimingError, unknown_name
+from octnas.export.convs import channels_last
 from octnas.export.deploy import DeployedNetwork, deploy
 from octnas.export.graphs import exported_program, quiet, write_onnx
 from octnas.machine import device_name, usable_cores
 from octnas.nn import OctaveNetwork, build
+from octnas.nn.norm import OctaveNorm
 from octnas.timing.measure import Runner
 
 __all__ = [
@@ -39,6 +41,7 @@ __all__ = [
     "as_device",
     "as_runtime",
     "check_setting",
+    "deployed_for",
     "file_runner",
     "make_runner",
     "module_runner",
@@ -49,8 +52,8 @@ __all__ = [
 
 Runtime = Literal["onnxruntime", "eager", "compile"]
 Device = Literal["cpu", "cuda"]
-Shape = tuple[int, int, int]
-"""Channels, height and width in px."""
+Shape = tuple[int, ...]
+"""Channels, height and width in px; or channels, frames, height and width."""
 
 DEVICES: tuple[Device, ...] = get_args(Device)
 MAX_COMPILED = 1000
@@ -121,6 +124,7 @@ def make_runner(
     Args:
         net: an architecture is built with random weights; a network is deployed for `input_shape`; a deployed
             one is copied.
+        batch: images or clips.
         times: by which the forms of the layers are chosen; see `deploy`.
 
     Raises:
@@ -132,8 +136,14 @@ def make_runner(
     if isinstance(net, DeployedNetwork):
         deployed = copy.deepcopy(net)  # layout and number format change
     else:
-        deployed = deploy(net, input_size=input_shape[1:], times=times)
+        deployed = deployed_for(net, input_shape, times=times)
     return RUNTIMES[runtime](deployed, device, threads, batch, input_shape)
+
+
+def deployed_for(net: OctaveNetwork, input_shape: Shape, *, times: Times | None = None) -> DeployedNetwork:
+    """The network deployed for images or clips of this shape."""
+    frames = input_shape[1] if len(input_shape) == 4 else None
+    return deploy(net, input_size=(input_shape[-2], input_shape[-1]), frames=frames, times=times)
 
 
 def random_network(arch: Architecture, *, num_classes: int, in_channels: int) -> OctaveNetwork:
@@ -145,7 +155,7 @@ def random_network(arch: Architecture, *, num_classes: int, in_channels: int) ->
         torch.manual_seed(SEED)
         net = build(arch, num_classes=num_classes, in_channels=in_channels)
         for module in net.modules():
-            if isinstance(module, nn.BatchNorm2d):
+            if isinstance(module, OctaveNorm):
                 module.weight.uniform_(0.5, 1.0)
                 module.bias.normal_(std=0.1)
                 module.get_buffer("running_mean").normal_(std=0.1)
@@ -196,8 +206,9 @@ def module_runner(
     images = _noise(batch, input_shape)
     if device == "cuda":
         module, images = module.to("cuda", torch.bfloat16), images.to("cuda", torch.bfloat16)
-    module = module.to(memory_format=torch.channels_last)
-    images = images.contiguous(memory_format=torch.channels_last)
+    kernel = next(each for each in module.parameters() if each.dim() > 3)
+    module = module.to(memory_format=channels_last(kernel))
+    images = images.contiguous(memory_format=channels_last(images))
     call = _compiled(module, images, device) if runtime == "compile" else module
 
     def run() -> None:

@@ -1,4 +1,4 @@
-"""Accuracy and loss of a network on images that it was not trained on."""
+"""Accuracy and loss of a network on images, or clips, that it was not trained on."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ __all__ = ["evaluate_network", "to_input"]
 
 
 def to_input(images: Tensor, *, mean: Sequence[float], std: Sequence[float], mode: Mode) -> Tensor:
-    """A batch of uint8 images (B, C, H, W) as a network's input: normalised float32 in the mode's layout.
+    """A batch of uint8 images (B, C, H, W), or clips (B, C, T, H, W), as a network's input: normalised
+    float32 in the mode's layout.
 
     The images must be on the mode's device.
     """
-    return normalise(images, mean, std).contiguous(memory_format=mode.memory_format)
+    return normalise(images, mean, std).contiguous(memory_format=mode.memory_format(images.ndim - 2))
 
 
 def evaluate_network(

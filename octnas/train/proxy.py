@@ -8,9 +8,9 @@ the same images in the same order, and a checkpoint needs no state of a random g
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,10 +22,10 @@ from octnas.architecture import Architecture
 from octnas.data import ImageSet, Split, augment
 from octnas.errors import RunError, TrainingDivergedError
 from octnas.nn import build
-from octnas.nn.packed import PackedForward, packs
 from octnas.record import EpochScore
 from octnas.train.evaluate import evaluate_network, to_input
 from octnas.train.files import written_whole
+from octnas.train.form import fastest_form
 from octnas.train.schedule import learning_rate
 from octnas.train.settings import TrainSettings
 from octnas.train.speed import mode_of
@@ -74,18 +74,16 @@ class ProxyTraining:
                 in_channels=data.channels,
                 zero_init_residual=True,
             )
-        self.network = network.to(self.mode.device).to(memory_format=self.mode.memory_format)
-        self._forward = self._chosen_form()
+        layout = self.mode.memory_format(architecture.dims)
+        self.network = network.to(self.mode.device).to(memory_format=layout)
+        self._forward = fastest_form(
+            self.network,
+            size=(data.size, data.size),
+            clips=data.frames is not None,
+            mode=self.mode,
+            compiled=settings.compiles(self.mode.device.type, len(self._train)),
+        )
         self._optimizer = _optimizer(self.network, settings)
-
-    def _chosen_form(self) -> Callable[[Tensor], Tensor]:
-        """The fastest way to call the network here; all of them train the same parameters."""
-        if self.settings.compiles(self.mode.device.type, len(self._train)):
-            return cast(Callable[[Tensor], Tensor], torch.compile(self.network))
-        size, dtype = (self.data.size, self.data.size), self.mode.dtype
-        if self.mode.channels_last and packs(self.network, size, device=self.mode.device.type, dtype=dtype):
-            return PackedForward(self.network)
-        return self.network
 
     @property
     def epoch(self) -> int:

@@ -1,8 +1,8 @@
 """How a training runs on this machine: device, number format, memory layout, threads.
 
-The defaults are the fastest that `benchmarks/training_speed.py` measured: channels-last everywhere, and
-bfloat16 multiplications wherever the hardware has them (weights, sums and batch-norm stay float32). Long
-trainings on a GPU are compiled, narrow networks on a processor run in packed form (`octnas.nn.packed`).
+The defaults are the fastest that `benchmarks/training_speed.py` measured: channels-last everywhere, over
+time too, and bfloat16 multiplications wherever the hardware has them (weights, sums and batch-norm stay
+float32). Which form of a network is called says `octnas.train.form`.
 """
 
 from __future__ import annotations
@@ -28,10 +28,11 @@ class Mode:
     precision: Literal["fp32", "bf16"]
     channels_last: bool = True
 
-    @property
-    def memory_format(self) -> torch.memory_format:
-        """The memory format of weights and maps."""
-        return torch.channels_last if self.channels_last else torch.contiguous_format
+    def memory_format(self, dims: int) -> torch.memory_format:
+        """The memory format of weights and maps over `dims` dimensions: 2, or 3 with time."""
+        if not self.channels_last:
+            return torch.contiguous_format
+        return torch.channels_last if dims == 2 else torch.channels_last_3d
 
     @property
     def dtype(self) -> torch.dtype:

@@ -20,6 +20,7 @@ from octnas.errors import afterwards, unknown_name
 from octnas.record import EpochScore
 from octnas.train.evaluate import evaluate_network
 from octnas.train.files import written_whole
+from octnas.train.memory import PeakMemory
 from octnas.train.proxy import ProxyTraining
 from octnas.train.settings import TrainSettings
 from octnas.train.weights import save_weights
@@ -55,6 +56,10 @@ class TrainingReport:
     """Wall-clock of all epochs and of this call's last evaluation."""
     scores: tuple[EpochScore, ...]
     """One for each epoch, on the settings' validation images and in the number format of the training."""
+    input_shape: tuple[int, ...]
+    """(C, H, W) of an image, or (C, T, H, W) of a clip, in px."""
+    peak_memory_mb: float
+    """10^6 bytes that were held at most: on a GPU by tensors, else by the whole process with its data."""
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values, the keys of `octnas train --json` among them."""
@@ -62,6 +67,7 @@ class TrainingReport:
             **{field.name: getattr(self, field.name) for field in dataclasses.fields(self)},
             "checkpoint": str(self.checkpoint),
             "scores": [score.to_dict() for score in self.scores],
+            "input_shape": list(self.input_shape),
         }
 
 
@@ -110,6 +116,7 @@ def train_and_keep(
     """
     checkpoint = folder / "checkpoint.pt"
     training = ProxyTraining(architecture, data, settings, seed=seed)
+    memory = PeakMemory(training.mode.device)
     if training.same_as(checkpoint):
         training.load(checkpoint)
     else:
@@ -149,6 +156,8 @@ def train_and_keep(
         data=data.name,
         seconds=sum(score.seconds for score in training.scores) + time.perf_counter() - begin,
         scores=tuple(training.scores),
+        input_shape=data.shape,
+        peak_memory_mb=round(memory.megabytes(), 1),
     )
     facts = {
         "schema_version": SCHEMA_VERSION,
@@ -159,6 +168,7 @@ def train_and_keep(
         "classes": list(data.classes),
         "channels": data.channels,
         "input_size": data.size,
+        "frames": data.frames,
         "mean": list(data.mean),
         "std": list(data.std),
         "data_fingerprint": data.fingerprint,

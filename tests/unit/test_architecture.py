@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from octnas.architecture import Architecture, low_channels
+from octnas.backbones import Stem
 from octnas.errors import ArchitectureError, UnknownNameError
 
 
@@ -64,6 +65,75 @@ def test_rescaled_refuses_channels_that_are_not_whole() -> None:
     target = Architecture.uniform("resnet18", alpha="0.3")
     with pytest.raises(ArchitectureError, match=r"layer1\.0\.conv1 has 19 low channels"):
         target.rescaled(width=16, stem="small")
+
+
+@pytest.mark.parametrize(
+    ("backbone", "alpha", "width"),
+    [
+        ("resnext50_32x4d", 0.25, 8),
+        ("densenet121", 0.25, 16),
+        ("mobilenet_v1", 0.5, 16),
+        ("mobilenet_v2", 0.5, 32),
+        ("se_resnet50", 0.5, 16),
+        ("wide_resnet50_2", 0.125, 8),
+        ("c2d_resnet50", 0.25, 16),
+        ("i3d_resnet10", 0.5, 8),
+        ("r3d_18", 0.25, 8),
+    ],
+)
+def test_rescaled_keeps_the_shares_of_every_family(backbone: str, alpha: float, width: int) -> None:
+    target = Architecture.uniform(backbone, alpha=alpha)
+    proxy = target.rescaled(width=width, stem="small")
+    assert proxy.alphas == target.alphas
+    assert proxy.rescaled(width=64, stem="imagenet") == target
+    for slot, low in zip(proxy.table().slots, proxy.low_channels, strict=True):
+        assert low % slot.multiple == 0
+
+
+def test_grouped_layers_name_the_alphas_that_they_allow() -> None:
+    with pytest.raises(ArchitectureError) as caught:
+        Architecture.uniform("resnext50_32x4d", alpha=0.125)
+    assert str(caught.value) == (
+        "low channels must be a multiple of the 32 groups at layer1.0.conv1 of resnext50_32x4d, "
+        "but got 16 of 128: allowed alphas there are 0, 0.25, 0.5, 0.75, 1"
+    )
+    table = Architecture.uniform("resnext50_32x4d", alpha=0).table()
+    alphas = [0.3 if slot.name == "layer3.1.conv2" else 0 for slot in table.slots]
+    with pytest.raises(ArchitectureError, match=r"layer3\.1\.conv2 .*: .* the multiples of 0\.0625$"):
+        Architecture.from_alphas("resnext50_32x4d", alphas=alphas)
+    # the block's output is dense: any number of its channels may be low
+    alphas = [0.3 if slot.name == "layer3.1.conv3" else 0 for slot in table.slots]
+    assert max(Architecture.from_alphas("resnext50_32x4d", alphas=alphas).low_channels) == 307
+
+
+@pytest.mark.parametrize("alpha", [0.25, 0.5, 0.75, 1])
+@pytest.mark.parametrize("width", [8, 64])
+def test_the_alphas_that_a_grouped_layer_names_are_allowed_at_every_width(alpha: float, width: int) -> None:
+    arch = Architecture.uniform("resnext50_32x4d", alpha=alpha, width=width)
+    assert set(arch.alphas) == {0, alpha}
+
+
+@pytest.mark.parametrize(
+    ("backbone", "stem", "shape"),
+    [
+        ("resnet50", "imagenet", (3, 224, 224)),
+        ("densenet121", "small", (3, 32, 32)),
+        ("i3d_resnet50", "imagenet", (3, 8, 224, 224)),
+        ("r3d_18", "imagenet", (3, 16, 112, 112)),
+    ],
+)
+def test_the_usual_input_decides_which_stages_are_split(
+    backbone: str, stem: Stem, shape: tuple[int, ...]
+) -> None:
+    usual = Architecture.uniform(backbone, alpha=0.5, stem=stem)
+    assert usual.input_shape() == shape
+    assert usual.dims == len(shape) - 1
+    assert usual == Architecture.uniform(backbone, alpha=0.5, stem=stem, input_size=shape[-1])
+    # the last stage alone is too small for an octave there
+    last = usual.table().slots[-1].stage
+    assert {
+        slot.stage for slot, low in zip(usual.table().slots, usual.low_channels, strict=True) if low
+    } == set(range(1, last))
 
 
 def test_alphas_with_equal_integers_are_the_same_architecture() -> None:

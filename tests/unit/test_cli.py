@@ -179,8 +179,8 @@ def test_a_dry_run_estimates_the_time_by_default(octnas: Octnas, tmp_path: Path)
     done = octnas("search", *SMALL, "--dry-run", "--json", "--trials", "4", "--confirm", "2")
     estimate = done.document["estimate"]
     assert estimate.keys() == {
-        "training_seconds", "search_seconds", "search_seconds_with_rungs", "confirm_seconds", "trainings",
-        "workers", "cpu_hours", "gpu_hours",
+        "training_seconds", "peak_memory_mb", "search_seconds", "search_seconds_with_rungs",
+        "confirm_seconds", "trainings", "workers", "cpu_hours", "gpu_hours",
     }  # fmt: skip
     assert estimate["training_seconds"].keys() == {"resnet18", "resnet26"}
     assert min(estimate["training_seconds"].values()) > 0
@@ -235,7 +235,7 @@ REFUSED: dict[str, tuple[Sequence[str], str]] = {
     "unknown backbone": (["search", "--budget-gflops", "2", "--backbone", "resnet19"], "did you mean"),
     "unknown data": (["search", *SMALL, "--data", "fashion-samples"], "mean 'fashion-sample'"),
     "no such folder": (["search", *SMALL, "--data", "./images"], "images"),
-    "folder of nothing": (["search", *SMALL, "--data", "."], "class"),
+    "folder of nothing": (["search", *SMALL, "--data", "."], "must hold images.*videos.*has none of them"),
     "unknown sampler": (["search", *SMALL, "--sampler", "tpi"], "tpi"),
     "too many seeds": (["search", *SMALL, "--confirm", str(MAX_CONFIRM + 1)], "confirm"),
     "negative seeds": (["search", *SMALL, "--confirm", "-1"], "confirm.*'-1'"),

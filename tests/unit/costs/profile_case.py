@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from octnas.costs.latency import Correction, Deviation, DeviceProfile
-from octnas.costs.plans import OP_KINDS, Op, OpKind
+from octnas.costs.ops import OP_KINDS, Op, OpKind
 from octnas.space.members import Members
 
 

@@ -11,7 +11,7 @@ from profile_case import synthetic_profile
 
 from octnas.costs import profile_file
 from octnas.costs.latency import Correction, DeviceProfile
-from octnas.costs.plans import Op
+from octnas.costs.ops import Op
 from octnas.costs.profile_file import (
     check_profile,
     check_writable,
@@ -117,7 +117,7 @@ DAMAGES = {
     "no JSON": lambda _: "latency: 3",
     "a list": lambda _: "[]",
     "a key missing": lambda text: text.replace('"correction"', '"corection"'),
-    "another schema": lambda text: text.replace('"schema_version":1', '"schema_version":99'),
+    "another schema": lambda text: text.replace('"schema_version":2', '"schema_version":99'),
     "a time that is none": lambda text: text.replace("0.5]", "-0.5]"),
     "an operation that is none": lambda text: text.replace('["conv",64', '["conv"'),
     "an operation unknown": lambda text: text.replace('["conv"', '["warp"'),

@@ -98,3 +98,27 @@ def test_normalise_by_value(channels: int) -> None:
     half = normalise(batch, mean, std, torch.bfloat16)
     assert half.dtype is torch.bfloat16
     assert torch.equal(half, result.to(torch.bfloat16))
+
+
+@pytest.mark.parametrize(("channels", "flip"), [(1, True), (3, False)])
+def test_a_clip_moves_as_its_frames_would_alone(channels: int, flip: bool) -> None:
+    rng = np.random.default_rng(0)
+    clips = torch.from_numpy(rng.integers(0, 256, (9, 5, 16, 16, channels), np.uint8)).permute(0, 4, 1, 2, 3)
+    result = augment(clips, torch.Generator().manual_seed(3), flip=flip)
+    assert result.shape == clips.shape
+    assert result.permute(0, 2, 3, 4, 1).is_contiguous()
+    for time in range(5):
+        # the same seed draws the same shift for each image as for each clip
+        alone = augment(clips[:, :, time], torch.Generator().manual_seed(3), flip=flip)
+        assert torch.equal(result[:, :, time], alone)
+
+
+def test_normalise_clips_by_value() -> None:
+    clips = torch.arange(4 * 3 * 2 * 5 * 5).remainder(256).to(torch.uint8).view(4, 2, 5, 5, 3)
+    clips = clips.permute(0, 4, 1, 2, 3)
+    result = normalise(clips, [0.2, 0.4, 0.6], [0.5, 0.25, 0.125])
+    for time in range(2):
+        assert torch.equal(
+            result[:, :, time], normalise(clips[:, :, time], [0.2, 0.4, 0.6], [0.5, 0.25, 0.125])
+        )
+    assert result.permute(0, 2, 3, 4, 1).is_contiguous()

@@ -25,8 +25,10 @@ from octnas.space import SearchSpace, load_space
 from octnas.train import save_weights
 
 
-def images(name: str, size: int | None = None, channels: int | None = None) -> ImageSet:
-    """In place of `load_images`: four images, whose fingerprint tells what was asked for."""
+def images(
+    name: str, size: int | None = None, channels: int | None = None, frames: int | None = None
+) -> ImageSet:
+    """In place of `load_data`: four images, whose fingerprint tells what was asked for."""
     side = size or 32
     pixels = np.random.default_rng(0).integers(0, 255, (4, side, side, channels or 1), dtype=np.uint8)
     split = MemorySplit(images=pixels, labels=np.arange(4), size=side, channels=channels or 1)
@@ -61,6 +63,7 @@ class Exporter:
             max_abs_difference=1e-6,
             images=4,
             training=kwargs["provenance"].training,
+            input_shape=kwargs["example_shape"],
             gflops=0.01,
             latency=timings.network,
             target_latency=timings.target,
@@ -113,7 +116,7 @@ class Listener:
 def exporter(monkeypatch: pytest.MonkeyPatch) -> Exporter:
     stand_in, module = Exporter(), sys.modules[export_run.__module__]
     monkeypatch.setattr(module, "export_model", stand_in)
-    monkeypatch.setattr(module, "load_images", images)
+    monkeypatch.setattr(module, "load_data", images)
     monkeypatch.setattr(export_latency, "file_latency", lambda _, arch, **asked: Timed(arch, asked, 1.25))
     monkeypatch.setattr(export_latency, "latency", lambda arch, **asked: Timed(arch, asked, 0.5))
     return stand_in

@@ -33,8 +33,8 @@ proxy:
 """
 
 
-def dots(name: str, *, size: int) -> ImageSet:
-    """In place of `load_images`: 24, 8 and 4 noisy images of two classes."""
+def dots(name: str, *, size: int, frames: int | None) -> ImageSet:
+    """In place of `load_data`: 24, 8 and 4 noisy images of two classes."""
     rng = np.random.default_rng(0)
 
     def split(count: int) -> MemorySplit:
@@ -64,7 +64,7 @@ def dots(name: str, *, size: int) -> ImageSet:
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
     monkeypatch.setenv("OCTNAS_HOME", str(tmp_path))
-    monkeypatch.setattr(module, "load_images", dots)
+    monkeypatch.setattr(module, "load_data", dots)
     space = parse_space(SPACE)
     header = SearchHeader(
         name="r", space_yaml=space.to_yaml(), budget_gflops=1.0, trials=1, seed=0, data="dots"
@@ -111,7 +111,7 @@ def test_a_scale_is_a_network_its_input_and_a_length(
 
 def test_the_proxy_scale_repeats_the_trial_of_the_search(run: RunFolder) -> None:
     space = parse_space(SPACE)
-    images = dots("dots", size=16)
+    images = dots("dots", size=16, frames=None)
     training = ProxyTraining(
         space.proxy_architecture(run.record("t1").architecture),
         images,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 import random
 from collections.abc import Callable
 
@@ -17,18 +16,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from octnas.architecture import Architecture
 from octnas.backbones import Conv
 from octnas.costs import cost
-from octnas.costs.plans import (
-    Form,
-    Op,
-    built_in_ms,
-    layer_ops,
-    layer_plans,
-    network_ops,
-    network_plans,
-)
-from octnas.errors import ExportError
+from octnas.costs.forms import Form, layer_ops, layer_plans
+from octnas.costs.ops import Op, built_in_ms
+from octnas.costs.plans import network_ops, network_plans
 from octnas.export import deploy
-from octnas.export.convs import DeployedConv2d, can_pack
+from octnas.export.convs import DeployedConv, can_pack
 from octnas.nn import build
 
 FEWEST = {
@@ -60,7 +52,7 @@ def fewest(architecture: Architecture) -> int:
     total = 0
     for node in table.nodes:
         if isinstance(node, Conv):
-            low_in, low_out = lows[table.source_slots[node.reads]], lows[node.slot]
+            low_in, low_out = table.lows(lows)[node.reads], lows[node.slot]
             case = (low_in < node.in_channels, low_in > 0, low_out < node.out_channels, low_out > 0)
             total += FEWEST[case][node.stride - 1]
     return total
@@ -90,9 +82,9 @@ def test_equals_the_network_at_every_size(backbone: str, stem: str, downsample: 
 def test_uses_no_convolution_more_than_the_fewest_multiply_adds_need(seed: int) -> None:
     architecture = random_architecture(seed, "resnet26", "small", "pooled")
     by_macs = deploy(build(architecture), times=macs)
-    assert sum(isinstance(module, nn.Conv2d) for module in by_macs.modules()) == fewest(architecture)
+    assert sum(isinstance(module, DeployedConv) for module in by_macs.modules()) == fewest(architecture)
     chosen = deploy(build(architecture))
-    assert sum(isinstance(module, nn.Conv2d) for module in chosen.modules()) <= fewest(architecture)
+    assert sum(isinstance(module, DeployedConv) for module in chosen.modules()) <= fewest(architecture)
     assert not any(isinstance(module, nn.BatchNorm2d) for module in chosen.modules())
 
 
@@ -134,15 +126,6 @@ def test_leaves_the_network_as_it_was() -> None:
         torch.testing.assert_close(fast(images), network.eval()(images), rtol=1e-4, atol=1e-5)
 
 
-def test_a_grouped_octave_is_refused_by_name() -> None:
-    network = build(Architecture.uniform("resnet18", alpha="1/2", width=8, stem="small"))
-    nodes = list(network.table.nodes)
-    nodes[1] = dataclasses.replace(nodes[1], groups=2)
-    network.table = dataclasses.replace(network.table, nodes=tuple(nodes))
-    with pytest.raises(ExportError, match=r"groups=1 .* layer1\.0\.conv1 has groups=2"):
-        deploy(network)
-
-
 WANTED: dict[Form, Callable[[Op], float]] = {
     "concat": macs,
     "low-to-all": lambda op: op.macs + 1e9 * (op.kind == "concat"),
@@ -181,7 +164,7 @@ def test_the_operations_of_a_plan_are_those_of_the_network(wanted: Form, seed: i
     ops = network_ops(architecture, (3, 32, 32), 10, times=times)
     assert counter.get_total_flops() == 2 * sum(op.macs for op in ops)
     convs = [op for op in ops if op.kind == "conv"]
-    assert sum(isinstance(module, nn.Conv2d) for module in fast.modules()) == len(convs)
+    assert sum(isinstance(module, DeployedConv) for module in fast.modules()) == len(convs)
     plans = network_plans(architecture, (3, 32, 32), times=times)
     assert fast.forms == {name: plan.form for name, plan in plans.items()}
 
@@ -238,5 +221,5 @@ def test_a_gradient_for_the_images_goes_through_the_ordinary_convolutions() -> N
     torch.testing.assert_close(grads[1], grads[0], rtol=1e-3, atol=1e-5)
 
 
-def _convs(net: nn.Module) -> list[tuple[str, DeployedConv2d]]:
-    return [(name, each) for name, each in net.named_modules() if isinstance(each, DeployedConv2d)]
+def _convs(net: nn.Module) -> list[tuple[str, DeployedConv]]:
+    return [(name, each) for name, each in net.named_modules() if isinstance(each, DeployedConv)]

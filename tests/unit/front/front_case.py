@@ -129,3 +129,20 @@ def timed(
         profile=profile,
         options={"plain_latency_ms": PLAIN_MS, **options},
     )
+
+
+def mixed() -> SearchResult:
+    """A search of clips with 2D and 3D backbones, a deep one among them; the best candidate is 3D."""
+    return result(
+        trial("0", 0.9, 0.45, yardstick="uniform-0.25"),
+        trial("1", 1.9, 0.90, yardstick="uniform-0.75", backbone="i3d_resnet18"),
+        trial("2", 4.0, 0.95, yardstick="plain-pooled", backbone="i3d_resnet18"),
+        trial("3", 0.8, 0.44),
+        trial("4", 1.2, 0.46, backbone="resnet152"),
+        trial("5", 1.6, 0.93, backbone="i3d_resnet18"),
+        trial("6", 1.75, 0.47),
+        trial("7", 1.7, 0.85, backbone="i3d_resnet18"),
+        trial("8", 1.1, 0.30, backbone="i3d_resnet18", state=TrialState.STOPPED),
+        trial("9", 1.3, 0.42, state=TrialState.STOPPED),
+        options={"input_shape": [1, 4, 20, 20]},
+    )

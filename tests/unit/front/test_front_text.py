@@ -5,7 +5,7 @@ import io
 from front_case import result, trial, whole
 from rich.console import Console
 
-from octnas.front.describe import UNITS
+from octnas.front.describe import units
 from octnas.front.text import front_table, result_text, runs_table
 from octnas.front.verdict import verdict
 from octnas.record import TrialState
@@ -28,7 +28,7 @@ def test_the_table_holds_the_front_and_the_yardsticks_in_80_columns() -> None:
     assert rows["0"][:3] == ["front", "0", "uniform-0.25"]
     assert rows["2"][0] == "over"
     assert rows["4"][-4:] == ["0.25", "0.25", "0.25", "0.00"]
-    assert " ".join(UNITS.split()) in " ".join(text.split())
+    assert " ".join(units(whole().header).split()) in " ".join(text.split())
     assert "…" not in text
 
 

@@ -37,10 +37,38 @@ def test_gradients_are_those_of_the_function(
     def run(high: Tensor, kernel: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
         if channels_last:
             high = high.contiguous(memory_format=torch.channels_last)
-        out = step.apply(high, rest[0] if rest else None, kernel, low_out, padding, (1, 1))
+        out = step.apply(high, rest[0] if rest else None, kernel, low_out, ((1, 1), padding, (1, 1)))
         return tuple(branch for branch in out if branch is not None)
 
     inputs = (high, kernel) if low is None else (high, kernel, low)
+    assert torch.autograd.gradcheck(run, inputs)
+
+
+@pytest.mark.parametrize("step", [Keeping, Halving])
+@pytest.mark.parametrize(("low_in", "high_out", "low_out"), [(1, 2, 1), (0, 2, 1), (1, 0, 2)])
+@pytest.mark.parametrize("stride_time", [1, 2])
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_gradients_over_time_are_those_of_the_function(
+    step: type[Keeping | Halving],
+    low_in: int,
+    high_out: int,
+    low_out: int,
+    stride_time: int,
+    channels_last: bool,
+) -> None:
+    rng = torch.Generator().manual_seed(low_in)
+    side = 2 if step is Keeping else 4
+    shapes = [(1, 2, 3, side, 4), (high_out + low_out, 2 + low_in, 3, 3, 3)]
+    shapes += [(1, low_in, 3, side // 2, 2)] if low_in else []
+    inputs = [torch.randn(shape, generator=rng, dtype=torch.float64, requires_grad=True) for shape in shapes]
+    geometry = (stride_time, 1, 1), (1, 1, 1), (1, 1, 1)
+
+    def run(high: Tensor, kernel: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
+        if channels_last:
+            high = high.contiguous(memory_format=torch.channels_last_3d)
+        out = step.apply(high, rest[0] if rest else None, kernel, low_out, geometry)
+        return tuple(branch for branch in out if branch is not None)
+
     assert torch.autograd.gradcheck(run, inputs)
 
 

@@ -40,37 +40,6 @@ def random_architecture(backbone: str, seed: int, downsample: str = "pooled") ->
     )
 
 
-@pytest.mark.parametrize("backbone", ["resnet18", "resnet50"])
-def test_alpha_0_is_torchvisions_network(backbone: str) -> None:
-    torch.manual_seed(0)
-    theirs = randomized(getattr(torchvision.models, backbone)(num_classes=10))
-    ours = build(Architecture.uniform(backbone, alpha=0), num_classes=10)
-    ours.load_state_dict(theirs.state_dict(), strict=True)
-    x = torch.randn(2, 3, 64, 64)
-    with torch.no_grad():
-        for training in (False, True):
-            ours.train(training)
-            theirs.train(training)
-            want = theirs(x)
-            assert (ours(x) - want).norm() <= 1e-5 * want.norm()
-    for name, value in theirs.state_dict().items():
-        torch.testing.assert_close(ours.state_dict()[name], value)
-
-
-@pytest.mark.parametrize("backbone", ["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"])
-def test_state_dict_has_torchvisions_names_and_shapes_at_any_alpha(backbone: str) -> None:
-    with torch.device("meta"):
-        theirs = getattr(torchvision.models, backbone)()
-        slots = layer_table(backbone).slots
-        mixed = Architecture.from_alphas(
-            backbone, alphas=[(0, 0.125, 0.5, 1)[i % 4] for i in range(len(slots))]
-        )
-        for arch in (Architecture.uniform(backbone, alpha=0.5), mixed):
-            ours = build(arch)
-            want = {name: value.shape for name, value in theirs.state_dict().items()}
-            assert {name: value.shape for name, value in ours.state_dict().items()} == want
-
-
 def test_torchvisions_weights_load_strictly_into_octaves() -> None:
     theirs = torchvision.models.resnet18(num_classes=10)
     slots = layer_table("resnet18").slots
@@ -171,7 +140,7 @@ def test_initialisation_is_torchvisions() -> None:
 def test_a_map_is_let_go_after_its_last_reader() -> None:
     """A ResNet needs two live maps whatever its depth: the block's input and what is being computed."""
     net = build(random_architecture("resnet50", 0), num_classes=5)
-    assert net._registers == 2
+    assert net._walk.registers == 2
 
 
 @pytest.mark.parametrize(("backbone", "last"), [("resnet18", "bn2"), ("resnet50", "bn3")])

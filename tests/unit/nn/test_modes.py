@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from family_case import mixed, randomized
 from torch import Tensor
 
 from octnas.architecture import Architecture
 from octnas.backbones import layer_table
-from octnas.nn import OctaveNetwork, OctBatchNorm2d, OctConv2d, build
+from octnas.nn import OctaveNetwork, OctBatchNorm2d, OctConv2d, OctConv3d, build
+from octnas.nn.layers import Excitation
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +118,58 @@ def test_a_layer_compiles_as_one_graph(stride: int) -> None:
         torch.testing.assert_close(ours, theirs)
     assert torch.equal(layer[1].running_mean, reference[1].running_mean)
     assert layer[1].running_mean.all()
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        OctConv2d(8, 8, 3, alpha_in=0.5, alpha_out=0.5, padding=1, groups=2),
+        OctConv2d(8, 8, 1, alpha_in=0.5, alpha_out=0.5, order_in=(0, 2, 4, 6, 1, 3, 5, 7)),
+        OctConv3d(8, 8, 3, alpha_in=0.5, alpha_out=0.5, stride=(2, 1, 1), padding=1),
+        OctBatchNorm2d(8, 4, groups=2),
+        Excitation(8, 2, low=4),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_other_layers_compile_as_one_graph(layer: torch.nn.Module) -> None:
+    time = (3,) if isinstance(layer, OctConv3d) else ()
+    x = (torch.randn(2, 4, *time, 9, 8), torch.randn(2, 4, *time, 5, 4))
+    compiled = torch.compile(copy.deepcopy(layer), fullgraph=True, backend="aot_eager")
+    for ours, theirs in zip(compiled(x), layer(x), strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    "backbone",
+    [
+        "mobilenet_v2",
+        "i3d_resnet10",
+        pytest.param("resnext50_32x4d", marks=pytest.mark.slow),
+        pytest.param("se_resnet50", marks=pytest.mark.slow),
+        pytest.param("densenet121", marks=pytest.mark.slow),
+        pytest.param("c2d_resnet18", marks=pytest.mark.slow),
+        pytest.param("r3d_18", marks=pytest.mark.slow),
+    ],
+)
+def test_every_family_is_exported_with_any_batch(backbone: str) -> None:
+    net = build(mixed(backbone, seed=2), num_classes=4).eval()
+    randomized(net)
+    clips = torch.randn(3, 3, *((4,) if net.dims == 3 else ()), 15, 14)
+    batch = torch.export.Dim("batch", min=1, max=64)
+    program = torch.export.export(net, (clips,), dynamic_shapes=({0: batch},))
+    with torch.no_grad():
+        for n in (1, 3):
+            torch.testing.assert_close(program.module()(clips[:n]), net(clips[:n]), rtol=1e-4, atol=1e-5)
+        assert torch.equal(copy.deepcopy(net)(clips), net(clips))
+
+
+def test_a_2d_network_on_clips_is_exported_with_any_batch(net: OctaveNetwork) -> None:
+    clips = torch.randn(3, 3, 4, 16, 14)
+    batch = torch.export.Dim("batch", min=1, max=64)
+    program = torch.export.export(net, (clips,), dynamic_shapes=({0: batch},))
+    with torch.no_grad():
+        for n in (1, 3):
+            torch.testing.assert_close(program.module()(clips[:n]), net(clips[:n]), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.slow

@@ -92,3 +92,13 @@ def test_packs_where_it_pays_and_every_window_is_whole() -> None:
     assert not asked(0.5, (32, 32), width=64)
     assert not asked(0.5, (32, 32), dtype=torch.float32)
     assert not packs(torch.nn.Linear(1, 1), (32, 32), device="cpu", dtype=torch.bfloat16)
+
+
+@pytest.mark.parametrize(
+    "backbone",
+    ["resnext50_32x4d", "se_resnet50", "densenet121", "mobilenet_v1", "mobilenet_v2", "i3d_resnet10"],
+)
+def test_refuses_the_layers_that_it_does_not_know(backbone: str) -> None:
+    arch = Architecture.uniform(backbone, alpha=0.5, width=8, stem="small", input_size=64)
+    assert any(arch.low_channels)
+    assert not packs(build(arch, num_classes=5), (64, 64), device="cpu", dtype=torch.bfloat16)

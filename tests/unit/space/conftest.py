@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pytest
 
 from octnas.architecture import Architecture
-from octnas.backbones import layer_table
+from octnas.backbones import families, layer_table
+from octnas.backbones.densenet import DENSENETS
 from octnas.costs import cost
 from octnas.space import SearchSpace, parse_space
 
@@ -20,9 +21,12 @@ granularity: {granularity}
 alphas: {alphas}
 backbones: {backbones}
 downsample: {downsample}
-target: {{input_size: {size}, channels: 1, classes: 4, width: 8, stem: small}}
-proxy: {{data: fashion, width: 8, stem: small, input_size: {size}, epochs: 2}}
+target: {{input_size: {size}, frames: {frames}, channels: 1, classes: 4, width: 8, stem: small}}
+proxy: {{data: fashion, width: 8, stem: small, input_size: {size}, frames: {frames}, epochs: 2}}
 """
+
+TINY_DENSENETS = {"densenet_3": (3, 1, 1, 1), "densenet_2_2": (2, 2, 1, 1)}
+"""Dense layers a stage, few enough to enumerate; no published network has concatenations of so few maps."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +38,21 @@ class Tiny:
     indices: dict[Architecture, tuple[int, ...]]
 
 
-def make(granularity: str, alphas: str, backbones: str, downsample: str = "[pooled]", size: int = 16) -> Tiny:
+def make(
+    granularity: str,
+    alphas: str,
+    backbones: str,
+    downsample: str = "[pooled]",
+    size: int = 16,
+    frames: str = "null",
+) -> Tiny:
     text = TEMPLATE.format(
-        granularity=granularity, alphas=alphas, backbones=backbones, downsample=downsample, size=size
+        granularity=granularity,
+        alphas=alphas,
+        backbones=backbones,
+        downsample=downsample,
+        size=size,
+        frames=frames,
     )
     space = parse_space(text)
     costs, indices = {}, {}
@@ -52,7 +68,7 @@ def make(granularity: str, alphas: str, backbones: str, downsample: str = "[pool
                 arch = Architecture(
                     backbone=backbone, low_channels=low, downsample=way, width=8, stem="small"
                 )
-                macs = cost(arch, (1, size, size), num_classes=4).macs if macs < 0 else macs
+                macs = cost(arch, space.target.input_shape, num_classes=4).macs if macs < 0 else macs
                 costs[arch], indices[arch] = macs, vector
     return Tiny(space, costs, indices)
 
@@ -92,7 +108,26 @@ CASES: dict[str, Callable[[], Tiny]] = {
     "stage+layer": lambda: make("stage+layer", "[0, 0.25, 0.5, 0.75]", "[resnet18]", size=8),
     "stage+layer, odd map": lambda: make("stage+layer", "[0, 0.25, 0.5, 1]", "[resnet26, resnet18]", size=9),
     "stage+layer, two alphas": lambda: make("stage+layer", "[0, 0.5]", "[resnet18]", "[pooled, strided]"),
+    "stage, concatenated": lambda: make("stage", "[0, 0.25, 0.5, 1]", "[densenet_2_2, resnext50_32x4d]"),
+    "block, concatenated": lambda: make("block", "[0.25, 0.5, 1]", "[densenet_2_2, densenet_3]"),
+    "layer, concatenated": lambda: make("layer", "[0, 0.5]", "[densenet_2_2, resnet18]"),
+    "stage+layer, concatenated": lambda: make(
+        "stage+layer", "[0, 0.25, 0.5, 0.75]", "[densenet_3]", "[pooled, strided]", size=9
+    ),
+    "layer, grouped": lambda: make("layer", "[0, 0.75]", "[resnext50_32x4d]", size=8),
+    "layer, depthwise": lambda: make("layer", "[0, 0.5]", "[mobilenet_v2, mobilenet_v1]", size=8),
+    "block, clips": lambda: make("block", "[0, 0.5, 0.75]", "[resnet18, i3d_resnet18]", frames="4"),
 }
+
+
+@pytest.fixture(scope="session", autouse=True)
+def tiny_densenets() -> Iterator[None]:
+    """The tiny networks, under names of their own, as members of their family."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, depths in TINY_DENSENETS.items():
+            patch.setitem(DENSENETS, name, depths)
+            patch.setitem(families._BY_NAME, name, families.family_of("densenet121"))
+        yield
 
 
 @pytest.fixture(params=CASES, scope="session")

@@ -136,17 +136,27 @@ def test_a_seed_repeats_its_draws(tiny: Tiny) -> None:
 
 
 @pytest.mark.parametrize("cells", [1, 7, 60])
-def test_a_coarse_table_still_draws_uniformly_below_the_cap(tiny: Tiny, cells: int) -> None:
+def test_a_coarse_table_still_draws_uniformly_below_the_cap(
+    tiny: Tiny, cells: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     backbone = tiny.space.backbones[0]
     graph, rng = tiny.space.members(backbone).graph, np.random.default_rng(6)
     costs = np.array(
         sorted({tiny.indices[a]: m for a, m in tiny.costs.items() if a.backbone == backbone}.values())
     )
     span = int(costs[len(costs) // 3] - costs[0])
-    table = CountTable(graph, span, max_cells=cells)
     inside = int((costs <= costs[0] + span).sum())
-    # Estimated by 2,000 draws from the table that is rounded down.
-    assert table.count(span) == pytest.approx(inside, rel=0.25)
+    assert CountTable(graph, span, max_cells=cells).count(span) == inside
+    assert (
+        CountTable(graph, span, max_cells=cells).last(span)
+        == costs[costs <= costs[0] + span].max() - costs[0]
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr("octnas.space.counting.paths_by_cost", lambda graph: None)
+        table = CountTable(graph, span, max_cells=cells)
+        # Estimated by 2,000 draws from the table that is rounded down.
+        assert table.count(span) == pytest.approx(inside, rel=0.25)
+        assert table.counted == table.exact
     draws = Counter(table.sample(span, rng) for _ in range(400))
     assert all(graph.contains(choices) for choices in draws)
     by_choices = {tiny.indices[a]: m for a, m in tiny.costs.items() if a.backbone == backbone}

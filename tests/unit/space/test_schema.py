@@ -54,6 +54,18 @@ def test_a_fraction_that_is_no_decimal_survives_the_round_trip() -> None:
     assert parse_space(space.to_yaml()) == space
 
 
+def test_clips_and_a_budget_are_spelled_out_and_read_back() -> None:
+    text = GOOD.replace("input_size: 224", "input_size: 224\n  frames: 8\n  channels: 1")
+    text = text.replace("width: 16", "width: 16\n  frames: 4")
+    text = text.replace("[resnet18]", "[resnet18, c2d_resnet18]\nbudget_gflops: 12")
+    space = parse_space(text)
+    assert (space.target.input_shape, space.proxy.frames) == ((1, 8, 224, 224), 4)
+    assert space.definition.budget_gflops == 12.0
+    assert parse_space(space.to_yaml()) == space
+    still = parse_space(GOOD)
+    assert (still.target.input_shape, still.definition.budget_gflops) == ((3, 224, 224), None)
+
+
 BAD = {
     "unknown key at the top": ("granularity:", "granularty:", "line 3, `granularty`: .*mean 'granularity'"),
     "unknown key inside": ("width: 16", "widht: 16", r"line 10, `proxy\.widht`: .*did you mean 'width'"),
@@ -92,6 +104,24 @@ BAD = {
     "proxy not whole": ("0.25, 1/2", "0.3", r"layer1\.0\.conv1: alpha 0\.3 is 19 of 64 .* 4\.75 of 16, not"),
     "proxy not distinct": ("0.25, 1/2", "0.25, 0.251", "4 of 16, the same as of the alpha before it"),
     "proxy too small": ("width: 16", "width: 16\n  input_size: 16", r"layer3\.0\.conv1 can be .*224 px"),
+    "no frames": ("input_size: 224", "input_size: 224\n  frames: 0", r"line 8, `target\.frames`: .*to 1"),
+    "half a frame": ("width: 16", "width: 16\n  frames: 1.5", r"line 11, `proxy\.frames`: .*but got 1\.5"),
+    "frames of one": ("width: 16", "width: 16\n  frames: 4", r"line 11, `proxy\.frames`: .*None and 4"),
+    "3D, no clips": (
+        "[resnet18]", "[resnet18, i3d_resnet18]",
+        r"line 6, `target\.frames`: i3d_resnet18 is a 3D backbone, which takes clips and no still images",
+    ),
+    "budget": ("[resnet18]", "[resnet18]\nbudget_gflops: 0", "line 6, `budget_gflops`: .*greater than 0"),
+    "groups": (
+        "[0, 0.25, 1/2]\nbackbones: [resnet18]", "[0, 1/8]\nbackbones: [resnext50_32x4d]",
+        r"resnext50_32x4d, layer1\.0\.conv1: alpha 0\.125 is 16 of 128 channels, no multiple of its 32 "
+        r"groups: choose `alphas` of 0, 1/4, 2/4, 3/4, 1$",
+    ),
+    "no such width": (
+        "resnet18]\ntarget:\n  input_size: 224\nproxy:\n  data: fashion\n  width: 16",
+        "resnext50_32x4d]\ntarget:\n  input_size: 224\nproxy:\n  data: fashion\n  width: 5",
+        r"resnext50_32x4d, `proxy\.width`: .*must be whole",
+    ),
     "proxy too large": ("width: 16", "width: 16\n  input_size: 64", r"layer4\.0\.conv1 cannot be .*but can"),
 }  # fmt: skip
 
@@ -115,7 +145,7 @@ def test_a_space_must_be_a_mapping(text: str) -> None:
 def test_unknown_names_and_files(tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError, match="did you mean 'imagenet-2d'"):
         load_space("imagenet2d")
-    with pytest.raises(SpaceError, match=r"there is no file .*absent\.yaml: known names are imagenet-2d"):
+    with pytest.raises(SpaceError, match=r"there is no file .*absent\.yaml: known names are clips-small, im"):
         load_space(tmp_path / "absent.yaml")
     binary = tmp_path / "binary.yaml"
     binary.write_bytes(b"\xff\xfe\x00name")

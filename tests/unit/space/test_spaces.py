@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from octnas.architecture import Architecture
+from octnas.backbones import default_input, dims_of, names
 from octnas.costs import cost
 from octnas.errors import SpaceError, UnknownNameError
 from octnas.nn import build
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from tests.unit.space.conftest import Tiny
 
 NAMES = sorted(catalog())
+IMAGES, CLIPS = names(2), names(3)  # without those that tests make
 README = Path(__file__).parents[3] / "search_spaces" / "README.md"
 
 
@@ -27,8 +30,10 @@ def space(request: pytest.FixtureRequest) -> SearchSpace:
     return load_space(request.param)
 
 
-def test_the_catalog_holds_the_two_spaces() -> None:
-    assert {"imagenet-2d", "small-2d"} <= set(NAMES)
+def test_the_catalog_holds_the_spaces_for_images_and_for_clips() -> None:
+    images = {"imagenet-2d", "imagenet-2d-all", "small-2d", "mobile-2d"}
+    assert set(NAMES) == images | {"video", "clips-small"}
+    assert {name for name in NAMES if load_space(name).target.frames is None} == images
 
 
 def test_a_space_bears_the_name_of_its_file(space: SearchSpace) -> None:
@@ -47,13 +52,13 @@ def test_extremes_are_members_and_build(space: SearchSpace) -> None:
     target = space.target
     for arch, gflops in ((space.smallest(), space.min_gflops), (space.largest(), space.max_gflops)):
         assert space.contains(arch)
-        shape = (target.channels, target.input_size, target.input_size)
-        assert cost(arch, shape, target.classes).gflops == gflops
+        assert cost(arch, target.input_shape, target.classes).gflops == gflops
         proxy = space.proxy_architecture(arch)
         for network, side in ((arch, target.input_size), (proxy, space.proxy.input_size)):
+            shape = (*target.input_shape[:-2], side, side)
             with torch.device("meta"):
-                images = torch.empty(2, 3, side, side)
-                logits = build(network, num_classes=target.classes)(images)
+                built = build(network, num_classes=target.classes, in_channels=target.channels)
+                logits = built(torch.empty(2, *shape))
             assert logits.shape == (2, target.classes)
 
 
@@ -86,11 +91,41 @@ def test_the_readme_states_every_space_as_it_is(space: SearchSpace) -> None:
     assert cells[1].split(", ") == list(space.backbones)
     assert cells[2:] == [
         space.granularity,
-        f"{space.size():,}",
+        f"{space.size():,}" if space.size() < 10**21 else f"{space.size():.3e}",
         f"{smallest} ({space.smallest().backbone})",
         f"{space.median_gflops:.3f}",
         f"{largest} ({space.largest().backbone})",
     ]
+
+
+def test_the_readme_names_every_backbone() -> None:
+    text = README.read_text(encoding="utf-8")
+    images, clips = text[text.index("Backbones of images, 2D:") :].split("Backbones of clips, 3D:")
+    assert re.findall(r"\w+\d\w*", images.split(":")[1]) == list(IMAGES)
+    assert re.findall(r"\w+\d\w*", clips.split(". In")[0]) == list(CLIPS)
+
+
+def test_every_backbone_is_a_space_at_the_width_of_some_proxy() -> None:
+    text = load_space("imagenet-2d-all").to_yaml()
+    for name in (*IMAGES, *CLIPS):
+        found = re.sub(r"backbones:\n(- \w+\n)+", f"backbones: [{name}]\n", text)
+        if dims_of(name) == 3:
+            side = default_input(name)[-1]
+            found = found.replace("frames: null", "frames: 8").replace(
+                "input_size: 224", f"input_size: {side}"
+            )
+        if name.startswith("mobilenet"):
+            found = found.replace("width: 8\n", "width: 32\n")
+        # Factored convolutions have odd numbers of channels between them.
+        if name == "r2plus1d_18":
+            with pytest.raises(SpaceError, match=r"r2plus1d_18, `proxy.width`: channels x width / 64 must"):
+                parse_space(found)
+            continue
+        space = parse_space(found)
+        for arch in (space.smallest(), space.largest(), space.uniform(name, 0.25)):
+            assert space.contains(arch)
+            assert space.proxy_architecture(arch).alphas == arch.alphas
+            assert space.macs(arch) == cost(arch, space.target.input_shape, 1000).macs
 
 
 def test_small_2d_is_its_own_proxy() -> None:
@@ -98,6 +133,33 @@ def test_small_2d_is_its_own_proxy() -> None:
     arch = space.largest()
     assert space.proxy_architecture(arch) == arch
     assert all(0.02 <= space.gflops(space.uniform(name, 0)) <= 0.06 for name in space.backbones)
+
+
+def test_clips_small_is_its_own_proxy_and_its_budget_admits_3d_networks_plain() -> None:
+    space = load_space("clips-small")
+    arch = space.largest()
+    assert space.proxy_architecture(arch) == arch
+    assert space.proxy.frames == space.target.frames == 4
+    budget = space.definition.budget_gflops
+    assert budget is not None
+    feasible = space.feasible(budget)
+    assert feasible.backbones == space.backbones
+    assert 0.9 < feasible.share() < 1
+    plain = {name: space.uniform(name, 0) for name in space.backbones}
+    assert {dims_of(name) for name, each in plain.items() if feasible.within(each)} == {2, 3}
+    assert all(feasible.within(each) for name, each in plain.items() if dims_of(name) == 3)
+    cheapest = {
+        dims: min(space.gflops(each) for n, each in plain.items() if dims_of(n) == dims) for dims in (2, 3)
+    }
+    assert cheapest[2] < cheapest[3] < budget
+
+
+def test_a_2d_backbone_on_clips_costs_each_frame_and_its_head_once() -> None:
+    clips = load_space("clips-small")
+    arch = clips.uniform("resnet10", 0.5)
+    still = cost(arch, (1, 20, 20), 8).macs
+    head = 8 * 8 * 8  # from 64 channels, at width 8, to 8 classes
+    assert clips.macs(arch) == 4 * (still - head) + head
 
 
 def test_imagenet_2d_counts_windows_of_three_alphas() -> None:

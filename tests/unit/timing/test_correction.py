@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from octnas.costs.plans import Op, built_in_ms, network_ops
+from octnas.costs.ops import Op, built_in_ms
+from octnas.costs.plans import network_ops
 from octnas.space import load_space
 from octnas.timing.correction import Measured, fit_correction
 from octnas.timing.profile import random_networks

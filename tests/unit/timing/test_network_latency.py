@@ -13,7 +13,9 @@ import torch
 from rich.console import Console
 from timing_case import TINY, made_up
 
+from octnas.architecture import Architecture
 from octnas.costs import cost
+from octnas.errors import ArchitectureError
 from octnas.export import deploy
 from octnas.export.graphs import WithInput, exported_program, quiet, write_onnx
 from octnas.machine import device_name
@@ -84,6 +86,24 @@ def test_a_tiny_network_is_timed(runtime: Any) -> None:
     assert [line.split()[-1] for line in said] == [runtime, runtime, "measuring"]
 
 
+@pytest.mark.parametrize("backbone", ["resnet10", "i3d_resnet10"])
+def test_a_network_is_timed_on_clips(backbone: str) -> None:
+    arch = Architecture.uniform(backbone, alpha="1/2", width=8, stem="small")
+    shape = (1, 4, 16, 18)
+    measured = latency(arch, runtime="eager", input_shape=shape, num_classes=10, rounds=2)
+    assert measured.gflops == cost(arch, input_shape=shape, num_classes=10).gflops
+    assert measured.to_dict()["input"] == "1x4x16x18"
+    assert "10^9 multiply-adds per clip" in text_of(latency_table(measured.to_dict()))
+
+
+def test_an_image_for_a_3d_backbone_is_refused_before_anything_is_made() -> None:
+    arch = Architecture.uniform("i3d_resnet10", alpha=0, width=8, stem="small")
+    said: list[str] = []
+    with pytest.raises(ArchitectureError, match="3D backbone i3d_resnet10"):
+        latency(arch, input_shape=(3, 32, 32), note=said.append)
+    assert said == []
+
+
 @pytest.mark.slow
 def test_a_tiny_network_is_timed_through_the_compiler() -> None:
     measured = latency(TINY, runtime="compile", input_shape=(1, 32, 32), num_classes=10, rounds=2)
@@ -138,6 +158,28 @@ def test_a_file_is_timed_beside_a_file_of_the_same_convention(
     assert 0 < plain_pools < octave_pools  # the twin of a pooled network pools
     assert measured.rounds == 2
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_clips_file_has_a_twin_that_takes_and_normalises_clips(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arch = Architecture.uniform("resnet10", alpha="1/2", width=8, stem="small")
+    made: list[tuple[WithInput, tuple[int, ...]]] = []
+
+    def kept(module: WithInput, shape: tuple[int, ...]) -> WithInput:
+        made.append((module, shape))
+        return module
+
+    monkeypatch.setattr(module_of_latency, "exported_program", kept)
+    monkeypatch.setattr(module_of_latency, "write_onnx", lambda *_: None)
+    monkeypatch.setattr(module_of_latency, "file_runner", lambda *_, **__: lambda: None)
+    file_latency(tmp_path / "model.onnx", arch, input_shape=(2, 3, 16, 18), num_classes=5, rounds=1)
+    ((twin, shape),) = made
+    assert shape == (2, 3, 16, 18)
+    clips = torch.rand(2, *shape)
+    with torch.inference_mode():
+        torch.testing.assert_close(twin(clips), twin.network((clips - 0.5) / 0.25), rtol=1e-5, atol=1e-5)
+        assert twin(clips).shape == (2, 5)
 
 
 def text_of(renderable: Any) -> str:

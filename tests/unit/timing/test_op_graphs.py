@@ -7,19 +7,21 @@ import onnx
 import onnxruntime
 import pytest
 
-from octnas.costs.plans import OP_KINDS, Op
+from octnas.costs.ops import OP_KINDS, Op
 from octnas.timing.op_graphs import AROUND, INPUT, Graph, op_graph, sum_base_graph
 from octnas.timing.op_times import op_times
 
 
 def op(kind: str, channels: int = 16, side: int = 6, **more: int) -> Op:
-    given = {"inputs": channels, "outputs": channels, "height": side, "width": side, **more}
+    window = {"pool": {"kernel": 2, "stride": 2}, "maxpool": {"kernel": 3, "stride": 2}}.get(kind, {})
+    given = {"inputs": channels, "outputs": channels, "height": side, "width": side, **window, **more}
     return Op(kind=kind, **given)  # type: ignore[arg-type]
 
 
 NODES = {"conv": ["Conv", "Relu"], "pool": ["AveragePool"], "rise": ["Resize"], "concat": ["Concat"],
-         "sum": ["Conv", "Add", "Relu"], "cut": ["Split"], "maxpool": ["MaxPool"], "mean": ["ReduceMean"],
-         "linear": ["Gemm"]}  # fmt: skip
+         "sum": ["Conv", "Add", "Relu"], "add": ["Add", "Relu"], "cut": ["Split"], "maxpool": ["MaxPool"],
+         "norm": ["BatchNormalization", "Relu"], "excite": ["ReduceMean", "Sigmoid", "Mul"],
+         "mean": ["ReduceMean"], "linear": ["Gemm"]}  # fmt: skip
 
 
 def outputs(graph: Graph) -> list[np.ndarray]:  # type: ignore[type-arg]
@@ -40,6 +42,44 @@ def test_a_graph_holds_its_operation(kind: str) -> None:
     assert all(np.isfinite(each).all() and each.shape[0] == 2 for each in outputs(graph))
 
 
+@pytest.mark.parametrize("kind", OP_KINDS)
+def test_the_frames_of_a_clip_are_images_in_2d(kind: str) -> None:
+    graph = op_graph(op(kind, frames=3), batch=2)
+    assert [node.op_type for node in own_nodes(graph)] == NODES[kind]
+    assert graph.input_shape[0] == 6
+    assert all(each.shape[0] == 6 for each in outputs(graph))
+
+
+@pytest.mark.parametrize("kind", [kind for kind in OP_KINDS if kind != "linear"])
+def test_a_3d_operation_keeps_the_frames_of_its_map(kind: str) -> None:
+    graph = op_graph(op(kind, dims=3, frames=3), batch=2)
+    nodes = [node.op_type for node in own_nodes(graph) if node.op_type != "Reshape"]
+    assert nodes == NODES[kind]
+    assert graph.input_shape[:1] + graph.input_shape[2:3] == (2, 3)
+    assert graph.border_channels == 0
+    for each in outputs(graph):
+        assert each.shape[0] == 2
+        assert each.shape[2:] == (() if kind == "mean" else (3, 6, 6))
+
+
+@pytest.mark.parametrize(("kernel", "frames", "read"), [(1, 2, 4), (3, 3, 6)])
+def test_a_maximum_over_time(kernel: int, frames: int, read: int) -> None:
+    shape = op("maxpool", dims=3, kernel=kernel, stride=1, frames=frames, kernel_time=2, stride_time=2)
+    graph = op_graph(shape, batch=1)
+    assert graph.input_shape == (1, 3, read, 6, 6)
+    (result,) = outputs(graph)
+    assert result.shape[2:] == (frames, 6, 6)
+
+
+def test_a_grouped_concatenation_joins_group_by_group() -> None:
+    for dims in (2, 3):
+        graph = op_graph(op("concat", 24, groups=4, dims=dims, frames=2), batch=1)
+        kinds = [node.op_type for node in own_nodes(graph)]
+        assert kinds == ["Reshape", "Reshape", "Concat", "Reshape"]
+        (result,) = outputs(graph)
+        assert result.shape[-2:] == (6, 6)
+
+
 @pytest.mark.parametrize(
     "shape",
     [
@@ -47,6 +87,11 @@ def test_a_graph_holds_its_operation(kind: str) -> None:
         op("conv", 3, 8, outputs=16, kernel=7, stride=2),
         op("conv", 16, 5, outputs=32, stride=2),
         op("conv", 16, 5, kernel=3, groups=4),
+        op("conv", 16, 5, kernel=3, groups=16),
+        op("conv", 8, 5, kernel=3, dims=3, frames=4, kernel_time=3),
+        op("conv", 3, 8, outputs=16, kernel=7, stride=2, dims=3, frames=4, kernel_time=5),
+        op("conv", 8, 5, dims=3, frames=3, kernel_time=3, stride_time=2),
+        op("conv", 8, 5, kernel=3, frames=4),
     ],
     ids=str,
 )
@@ -56,8 +101,9 @@ def test_a_convolution_has_the_operations_multiply_adds(shape: Op) -> None:
     sizes = {each.name: list(each.dims) for each in model.graph.initializer}
     (conv,) = (node for node in own_nodes(graph) if node.op_type == "Conv")
     (result,) = outputs(graph)
-    assert result.shape == (1, shape.outputs, shape.height, shape.width)
-    assert np.prod(sizes[conv.input[1]]) * shape.height * shape.width == shape.macs
+    images, frames = (1, (shape.frames,)) if shape.dims == 3 else (shape.frames, ())
+    assert result.shape == (images, shape.outputs, *frames, shape.height, shape.width)
+    assert np.prod(sizes[conv.input[1]]) * shape.frames * shape.height * shape.width == shape.macs
 
 
 @pytest.mark.parametrize(
@@ -84,6 +130,8 @@ def test_a_sum_is_what_its_graph_has_beyond_the_base() -> None:
 @pytest.mark.parametrize("runtime", ["onnxruntime", "eager"])
 def test_every_kind_is_timed_once_in_every_pass(runtime: str) -> None:
     ops = [op(kind) for kind in OP_KINDS]
+    clips = [op(kind, dims=3, frames=2) for kind in OP_KINDS if kind != "linear"]
+    ops += [*clips, op("conv", dims=3, frames=2, kernel_time=3), op("concat", groups=4), op("mean", frames=2)]
     counts: list[int] = []
     times = op_times([*ops, *ops], runtime=runtime, passes=2, advance=counts.append)  # type: ignore[arg-type]
     assert set(times) == set(ops)

@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 
 from octnas import cli_latency
 from octnas.costs.latency import Correction, Deviation, DeviceProfile
-from octnas.costs.plans import built_in_ms, network_ops
+from octnas.costs.ops import built_in_ms
+from octnas.costs.plans import network_ops
 from octnas.costs.profile_file import check_profile, load_profile, profile_path, save_profile
 from octnas.errors import TimingError
 from octnas.machine import device_name, runtime_versions
@@ -34,6 +35,17 @@ target: {input_size: 16, channels: 1, classes: 4, width: 8, stem: small}
 proxy: {data: fashion-sample, width: 8, epochs: 2, input_size: 16}
 """
 SPACE = parse_space(TINY)
+CLIPS = parse_space(
+    """\
+name: tiny-clips
+description: a 2D and a 3D backbone
+granularity: stage
+alphas: [0, 0.5]
+backbones: [resnet10, i3d_resnet10]
+target: {input_size: 16, frames: 3, channels: 1, classes: 4, width: 8, stem: small}
+proxy: {data: clips-motion, width: 8, epochs: 2, input_size: 16, frames: 3}
+"""
+)
 
 
 def made_up(space: SearchSpace, **changes: Any) -> DeviceProfile:
@@ -74,6 +86,16 @@ def test_a_real_profile_of_a_tiny_space(tmp_path: Path) -> None:
     plain, octave = (SPACE.uniform("resnet18", alpha) for alpha in (0, "1/2"))
     for arch in (plain, octave):
         assert 0 < made.latency_ms(arch, (1, 16, 16), 4) < 1e4
+
+
+def test_a_real_profile_of_clips_knows_2d_and_3d(tmp_path: Path) -> None:
+    made = profile(CLIPS, runtime="eager", networks=2, folder=tmp_path)
+    assert set(made.times) == space_ops(CLIPS)
+    assert {(op.dims, op.frames) for op in made.times if op.kind == "conv"} == {(2, 3), (3, 3)}
+    assert {op.kernel_time for op in made.times} == {1, 3, 5}
+    assert made.error.networks == 3  # the plain network of the first backbone, and a random one of each
+    for name in CLIPS.backbones:
+        assert 0 < made.latency_ms(CLIPS.uniform(name, "1/2"), (1, 3, 16, 16), 4) < 1e4
 
 
 def test_the_operations_of_a_space_are_those_of_its_members() -> None:

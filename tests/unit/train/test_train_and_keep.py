@@ -44,7 +44,7 @@ def test_what_is_kept_reproduces_what_is_reported(
     network = build(Architecture.from_json(json.dumps(facts["architecture"])), num_classes=4, in_channels=1)
     load_weights(network, report.checkpoint)
     mode = mode_of(settings)
-    network = network.to(memory_format=mode.memory_format)
+    network = network.to(memory_format=mode.memory_format(2))
     for split, accuracy in ((corners.val, report.accuracy), (corners.test, report.test_accuracy)):
         assert split is not None
         again, _ = evaluate_network(network, split, mean=facts["mean"], std=facts["std"], mode=mode)

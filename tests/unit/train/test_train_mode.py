@@ -60,7 +60,7 @@ def test_layouts_give_the_same_training(
     settings = dataclasses.replace(settings, epochs=None, steps=2, channels_last=channels_last)
     training = ProxyTraining(tiny, corners, settings, seed=0)
     weight = training.network.get_parameter("layer1.0.conv1.weight")
-    assert weight.is_contiguous(memory_format=training.mode.memory_format)
+    assert weight.is_contiguous(memory_format=training.mode.memory_format(2))
     other = ProxyTraining(tiny, corners, dataclasses.replace(settings, channels_last=True), seed=0)
     assert training.run_epoch().train_loss == pytest.approx(other.run_epoch().train_loss, rel=1e-3)
 
