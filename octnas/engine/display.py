@@ -78,7 +78,7 @@ def confirmed_text(record: TrialRecord) -> str:
     label = f" {record.yardstick}" if record.yardstick else ""
     reached = f"accuracy {100 * record.accuracy_seeds[-1]:.2f} %"
     if record.test_accuracy_seeds:
-        reached += f", {100 * record.test_accuracy_seeds[-1]:.2f} % on test images"
+        reached += f", {100 * record.test_accuracy_seeds[-1]:.2f} % on test data"
     seed = record.confirm_seeds[-1]
     return f"trial {record.id}{label} {record.architecture.backbone} again with seed {seed}: {reached}"
 

@@ -159,7 +159,7 @@ def _print_epoch(score: EpochScore, epochs: int) -> None:
     left = score.seconds * (epochs - score.epoch)
     _print(
         f"epoch {score.epoch}/{epochs}: validation accuracy {100 * score.accuracy:.2f} %, "
-        f"loss {score.loss:.3f}, {score.images_per_second:.0f} images/s, about {left:.0f} s left"
+        f"loss {score.loss:.3f}, {score.images_per_second:.0f} samples/s, about {left:.0f} s left"
     )
 
 

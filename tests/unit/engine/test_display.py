@@ -73,4 +73,4 @@ def test_what_is_confirmed_is_shown_with_its_seed(
     record = next(each for each in campaign.records if each.confirm_seeds)
     line = next(line for line in text.getvalue().splitlines() if line.startswith(f"trial {record.id} "))
     assert f" again with seed 1000: accuracy {100 * record.accuracy_seeds[0]:.2f} %, " in line
-    assert line.endswith(f"{100 * record.test_accuracy_seeds[0]:.2f} % on test images")
+    assert line.endswith(f"{100 * record.test_accuracy_seeds[0]:.2f} % on test data")
