@@ -7,17 +7,18 @@ Exit codes: 0 done, 2 bad input found before anything was trained, 1 failed afte
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TextIO
 
 import typer
 
 from octnas import cli_latency
 from octnas.cli_arch import Alpha, Arch, Classes, Downsample, InputShape, Json, emit, find_arch, say
 from octnas.engine.samplers import DEFAULT_SAMPLER, Sampler
-from octnas.errors import Interrupted, OctnasError, RunError
+from octnas.errors import DataWarning, Interrupted, OctnasError, RunError
 
 if TYPE_CHECKING:
     from octnas.front import SearchResult
@@ -304,7 +305,8 @@ def _version(
 def main() -> None:
     """Entry point of the `octnas` command."""
     try:
-        code = app(standalone_mode=False)
+        with _warnings_in_a_line():
+            code = app(standalone_mode=False)
     except OctnasError as error:
         say(str(error))
         code = error.exit_code
@@ -314,6 +316,29 @@ def main() -> None:
     except typer.Abort:
         code = 1
     sys.exit(code if isinstance(code, int) else 0)
+
+
+@contextmanager
+def _warnings_in_a_line() -> Iterator[None]:
+    """What is odd about the data is said as errors are, and not with the line of code that noticed it."""
+
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        if issubclass(category, DataWarning):
+            say(str(message))
+        else:
+            before(message, category, filename, lineno, file, line)
+
+    with warnings.catch_warnings():
+        before = warnings.showwarning
+        warnings.showwarning = show
+        yield
 
 
 @contextmanager

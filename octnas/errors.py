@@ -14,6 +14,7 @@ __all__ = [
     "ArchitectureError",
     "BudgetError",
     "DataError",
+    "DataWarning",
     "ExportError",
     "ExportTargetError",
     "Interrupted",
@@ -47,6 +48,10 @@ class BudgetError(OctnasError, ValueError):
 
 class DataError(OctnasError, ValueError):
     """A data set that is missing, damaged or not laid out as documented."""
+
+
+class DataWarning(UserWarning):
+    """Files of a data set that are passed over, or are not quite what was asked for; one line."""
 
 
 class ExportError(OctnasError, RuntimeError):

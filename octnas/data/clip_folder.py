@@ -22,6 +22,7 @@ from octnas.data.sampling import Sampling
 from octnas.data.sets import ImageSet, Split
 from octnas.data.split_files import find_listed_layout
 from octnas.data.streamed_clips import StreamedClips
+from octnas.errors import DataWarning
 
 __all__ = ["load_clip_folder"]
 
@@ -96,7 +97,9 @@ def _find(root: Path, seed: int, fold: int) -> Layout:
             kinds = ", ".join(suffix for suffix, _ in kind.ignored.most_common(5))
             number = kind.ignored.total()
             files = "1 file" if number == 1 else f"{number} files"
-            warnings.warn(f"ignored {files} under {root}, neither video nor volume ({kinds})", stacklevel=4)
+            warnings.warn(
+                f"ignored {files} under {root}, neither video nor volume ({kinds})", DataWarning, stacklevel=4
+            )
     for listing in layout.listings:
         for path in listing.paths:
             if path.lower().endswith(tuple(volume.NIFTI_SUFFIXES)):

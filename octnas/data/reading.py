@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from octnas.data.sets import Batch
-from octnas.errors import DataError
+from octnas.errors import DataError, DataWarning
 
 __all__ = ["DAMAGED_SHARE", "Decoded", "read_batches"]
 
@@ -75,11 +75,11 @@ def read_batches(
         for path, why in pile.damaged.items():
             if path not in damaged:
                 damaged[path] = why
-                warnings.warn(f"skipped the damaged {noun} {path}: {why}", stacklevel=3)
+                warnings.warn(f"skipped the damaged {noun} {path}: {why}", DataWarning, stacklevel=3)
         fresh = {path: why for path, why in pile.odd.items() if path not in odd}
         if fresh:
             odd.update(fresh)
-            warnings.warn(_named(fresh), stacklevel=3)
+            warnings.warn(_named(fresh), DataWarning, stacklevel=3)
         if len(found) > allowed:
             named = "; ".join(f"{path} ({reason})" for path, reason in list(found.items())[:3])
             raise DataError(

@@ -14,7 +14,7 @@ import numpy as np
 
 from octnas.data.listing import VALIDATION, FileKind, Layout, Listing, split_shares
 from octnas.data.reading import DAMAGED_SHARE
-from octnas.errors import DataError
+from octnas.errors import DataError, DataWarning
 
 __all__ = ["find_listed_layout"]
 
@@ -114,7 +114,7 @@ def _report_missing(root: Path, entries: list[_Entry]) -> None:
     )
     if len(missing) > len(entries) * DAMAGED_SHARE:
         raise DataError(f"{fact}; at most 1 % may be missing: add the files or remove their lines")
-    warnings.warn(f"{fact}; left out", stacklevel=2)
+    warnings.warn(f"{fact}; left out", DataWarning, stacklevel=2)
 
 
 def _in_order(labels: Iterable[str]) -> tuple[str, ...]:
