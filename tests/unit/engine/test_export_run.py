@@ -26,7 +26,12 @@ from octnas.train import save_weights
 
 
 def images(
-    name: str, size: int | None = None, channels: int | None = None, frames: int | None = None
+    name: str,
+    size: int | None = None,
+    channels: int | None = None,
+    frames: int | None = None,
+    sampling: str = "uniform",
+    frame_stride: int = 2,
 ) -> ImageSet:
     """In place of `load_data`: four images, whose fingerprint tells what was asked for."""
     side = size or 32
