@@ -33,7 +33,9 @@ proxy:
 """
 
 
-def dots(name: str, *, size: int, frames: int | None, sampling: str, frame_stride: int) -> ImageSet:
+def dots(
+    name: str, *, size: int, frames: int | None, sampling: str = "uniform", frame_stride: int = 2
+) -> ImageSet:
     """In place of `load_data`: 24, 8 and 4 noisy images of two classes."""
     rng = np.random.default_rng(0)
 
