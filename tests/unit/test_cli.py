@@ -7,7 +7,6 @@ import json
 import re
 import subprocess
 import sys
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,7 @@ from octnas.costs import cost
 from octnas.engine.confirm import DEFAULT_CONFIRM, MAX_CONFIRM
 from octnas.engine.optuna_adapter import SAMPLERS
 from octnas.engine.samplers import DEFAULT_SAMPLER, SAMPLER_NAMES
-from octnas.errors import DataError, DataWarning, RunError
+from octnas.errors import RunError
 from octnas.record import RunFolder, SearchHeader, TrialRecord, TrialState
 from octnas.space import catalog, parse_space
 
@@ -384,21 +383,3 @@ def test_version(octnas: Octnas) -> None:
 
     done = octnas("--version")
     assert (done.code, done.out) == (0, f"octnas {package.__version__}\n")
-
-
-def test_what_is_odd_about_the_data_is_said_in_a_line(
-    octnas: Octnas, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def odd(*args: object, **kwargs: object) -> None:
-        warnings.warn("skipped the damaged clip a.mp4: it is empty (0 bytes)", DataWarning, stacklevel=1)
-        warnings.warn("something else", UserWarning, stacklevel=1)
-        raise DataError("no clips are left")
-
-    monkeypatch.setattr("octnas.engine.search", odd)
-    with pytest.warns(UserWarning, match="something else"):
-        done = octnas("search", *SMALL)
-    assert done.code == 2
-    assert done.err.splitlines() == [
-        "octnas: skipped the damaged clip a.mp4: it is empty (0 bytes)",
-        "octnas: no clips are left",
-    ]

@@ -64,24 +64,27 @@ def test_uniform_architectures_at_their_default_input(backbone: str, alpha: floa
     assert closed.params == counted.params
 
 
-@pytest.mark.parametrize("groups", [1, 2, 8])
+@pytest.mark.parametrize("groups", [1, 2, 4, 8])
+@pytest.mark.parametrize("stride_time", [None, 1, 2])
 @pytest.mark.parametrize("stride", [1, 2])
-def test_one_convolution_with_groups(groups: int, stride: int) -> None:
+def test_one_convolution(stride: int, stride_time: int | None, groups: int) -> None:
+    """Of 13 x 10 px or, where there is a stride over time, of 5 frames of them."""
+    frames = [] if stride_time is None else [5]
     for low_in, low_out in ((0, 0), (8, 16), (8, 0), (0, 16), (16, 32), (0, 32), (16, 0)):
         with torch.device("meta"):
-            conv = OctConv2d(
+            conv = (OctConv2d if stride_time is None else OctConv3d)(
                 16,
                 32,
                 3,
                 low_in=low_in,
                 low_out=low_out,
-                stride=stride,
+                stride=(stride, stride) if stride_time is None else (stride_time, stride, stride),
                 padding=1,
                 groups=groups,
                 downsample="pooled",
             )
-            high = torch.empty(1, 16 - low_in, 13, 10) if low_in < 16 else None
-            low = torch.empty(1, low_in, 7, 5) if low_in else None
+            high = torch.empty(1, 16 - low_in, *frames, 13, 10) if low_in < 16 else None
+            low = torch.empty(1, low_in, *frames, 7, 5) if low_in else None
         with FlopCounterMode(display=False) as counter:
             conv((high, low), size=(13, 10))
         closed = conv_macs(
@@ -93,6 +96,8 @@ def test_one_convolution_with_groups(groups: int, stride: int) -> None:
             out_size=(-(-13 // stride), -(-10 // stride)),
             stride=stride,
             groups=groups,
+            kernel_time=1 if stride_time is None else 3,
+            frames=1 if stride_time is None else -(-5 // stride_time),
         )
         assert closed * 2 == counter.get_total_flops()
 
@@ -116,39 +121,3 @@ def test_depthwise(stride: int) -> None:
         groups=16,
     )
     assert closed * 2 == counter.get_total_flops()
-
-
-@pytest.mark.parametrize("groups", [1, 4])
-@pytest.mark.parametrize("stride_time", [1, 2])
-@pytest.mark.parametrize("stride", [1, 2])
-def test_one_convolution_over_time(stride: int, stride_time: int, groups: int) -> None:
-    for low_in, low_out in ((0, 0), (8, 16), (8, 0), (0, 16), (16, 32), (0, 32), (16, 0)):
-        with torch.device("meta"):
-            conv = OctConv3d(
-                16,
-                32,
-                3,
-                low_in=low_in,
-                low_out=low_out,
-                stride=(stride_time, stride, stride),
-                padding=1,
-                groups=groups,
-                downsample="pooled",
-            )
-            high = torch.empty(1, 16 - low_in, 5, 13, 10) if low_in < 16 else None
-            low = torch.empty(1, low_in, 5, 7, 5) if low_in else None
-        with FlopCounterMode(display=False) as counter:
-            conv((high, low), size=(13, 10))
-        closed = conv_macs(
-            in_channels=16,
-            out_channels=32,
-            kernel=3,
-            low_in=low_in,
-            low_out=low_out,
-            out_size=(-(-13 // stride), -(-10 // stride)),
-            stride=stride,
-            groups=groups,
-            kernel_time=3,
-            frames=5 if stride_time == 1 else 3,
-        )
-        assert closed * 2 == counter.get_total_flops()
