@@ -20,7 +20,7 @@ from problem import Problem, without_rungs
 
 from octnas.architecture import Architecture
 from octnas.engine.evaluate import TrialJob
-from octnas.engine.session import new_campaign
+from octnas.engine.run_search import new_campaign
 from octnas.engine.simulated import SimulatedClock, simulate
 from octnas.record import EpochScore, RunFolder, SearchHeader
 

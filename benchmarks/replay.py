@@ -70,6 +70,26 @@ class Table:
         self.reference = float(self._points[:, 1].min())
         self.best: Points = self._points[non_dominated(self._points)]
 
+    def of(self, backbone: str) -> list[Architecture]:
+        """The members of a backbone within the budget that were trained, by ascending cost."""
+        members = [self.architecture(digest) for digest in self._inside]
+        return sorted((each for each in members if each.backbone == backbone), key=self.space.gflops)
+
+    def architecture(self, digest: str) -> Architecture:
+        """The architecture of that digest."""
+        row = self._trainings[digest][0][0]
+        return Architecture(
+            backbone=row["backbone"],
+            low_channels=tuple(row["low_channels"]),
+            downsample=self.space.downsample[0],
+            width=self.space.definition.target.width,
+            stem=self.space.definition.target.stem,
+        )
+
+    def trainings(self, architecture: Architecture) -> list[list[dict[str, Any]]]:
+        """The rows of its whole trainings, epoch by epoch, in the order of their seeds."""
+        return self._trainings[architecture.digest]
+
     def truth(self, architecture: Architecture) -> float:
         """Mean accuracy over seeds after the last epoch."""
         return self._truth[architecture.digest]

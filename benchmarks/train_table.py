@@ -7,6 +7,11 @@ all of them), and the processor seconds that it took. Trainings go through `octn
 table holds what a search would have seen, score for score. The file is rewritten every few trainings, whole
 or not at all, and a run that was cut off goes on where it stopped: all architectures with one seed come
 before the next seed.
+
+A space too large to be trained whole is sampled, on its own images:
+
+    python benchmarks/train_table.py search_spaces/imagenet-2d.yaml --budget-gflops 2 --sample 60 --seeds 1 \
+        --images space --out benchmarks/tabulated/imagenet-2d-sample.parquet
 """
 
 from __future__ import annotations
@@ -62,6 +67,8 @@ class Training:
     space_yaml: str
     architecture: Architecture
     seed: int
+    small_objects: bool = True
+    """Whether the space's images are made into small objects."""
 
     @property
     def key(self) -> tuple[str, int]:
@@ -78,6 +85,17 @@ def members(space: SearchSpace) -> list[Architecture]:
             names = [each.name for each in dimensions]
             architecture = space.decode(backbone, dict(zip(names, values, strict=True)))
             found.setdefault(architecture.digest, architecture)
+    return list(found.values())
+
+
+def sampled(space: SearchSpace, budget_gflops: float, count: int) -> list[Architecture]:
+    """`count` distinct members within a budget, as a search's random draws: a backbone, a cost cap, a member
+    under the cap. The first `n` are those of `n` asked for."""
+    feasible, rng = space.feasible(budget_gflops), np.random.default_rng(0)
+    found: dict[str, Architecture] = {}
+    while len(found) < min(count, feasible.size):
+        architecture = feasible.sample(rng)
+        found.setdefault(architecture.digest, architecture)
     return list(found.values())
 
 
@@ -132,7 +150,8 @@ def train(training: Training) -> list[dict[str, Any]]:
         checkpoint=Path(os.devnull) / "nothing",  # cannot be written, and need not be
     )
     rows: list[dict[str, Any]] = []
-    images = small_objects(space.proxy.data, space.proxy.input_size)
+    source, size = space.proxy.data, space.proxy.input_size
+    images = small_objects(source, size) if training.small_objects else load_images(source, size=size)
     before = time.process_time()
 
     def report(score: EpochScore) -> bool:
@@ -205,20 +224,30 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=60.0, help="begin no training later")
     parser.add_argument("--budget-gflops", type=float, help="only members that cost no more")
     parser.add_argument("--only", type=int, help="this many architectures, evenly through the space")
+    parser.add_argument("--sample", type=int, help="this many random members, by a search's random draws")
+    parser.add_argument("--images", choices=("small-objects", "space"), default="small-objects")
     parser.add_argument("--out", type=Path, help="Parquet file; default: beside the space")
     given = parser.parse_args()
     space = load_space(given.space)
     path: Path = given.out or given.space.with_suffix(".parquet")
     rows = read(path)
     done = {(row["digest"], row["seed"]) for row in rows}
-    architectures = members(space)
+    if given.sample:
+        architectures = sampled(space, given.budget_gflops or space.max_gflops, given.sample)
+    else:
+        architectures = members(space)
     if given.budget_gflops:
         architectures = [each for each in architectures if space.gflops(each) <= given.budget_gflops]
     if given.only:
         architectures = architectures[:: max(1, len(architectures) // given.only)]
     text = space.to_yaml()
     every = [
-        Training(space_yaml=text, architecture=architecture, seed=seed)
+        Training(
+            space_yaml=text,
+            architecture=architecture,
+            seed=seed,
+            small_objects=given.images == "small-objects",
+        )
         for seed in range(given.seeds)
         for architecture in architectures
     ]

@@ -11,17 +11,14 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TextIO
+from typing import Annotated, Literal, TextIO
 
 import typer
 
-from octnas import cli_latency
+from octnas import cli_latency, cli_rank, cli_search, cli_supernet
 from octnas.cli_arch import Alpha, Arch, Classes, Downsample, InputShape, Json, emit, find_arch, say
-from octnas.engine.samplers import DEFAULT_SAMPLER, Sampler
-from octnas.errors import DataWarning, Interrupted, OctnasError, RunError
-
-if TYPE_CHECKING:
-    from octnas.front import SearchResult
+from octnas.cli_search import Name, print_result
+from octnas.errors import DataWarning, OctnasError, RunError
 
 __all__ = ["app", "main"]
 
@@ -33,132 +30,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of a search, as `octnas list` shows it.")]
 Best = Annotated[bool, typer.Option("--best", help="The most accurate front member that is no yardstick.")]
 Trial = Annotated[str | None, typer.Option("--trial", metavar="ID", help="A trial of the search.")]
 
 
-@app.command(epilog="Example: octnas search --budget-gflops 2.0 --max-minutes 15")
-def search(
-    budget_gflops: Annotated[
-        float | None,
-        typer.Option(
-            min=0.0,
-            help="Compute limit: 10^9 multiply-adds of the target network. Default, without --budget-ms: the "
-            "space's own, if it has one.",
-        ),
-    ] = None,
-    budget_ms: Annotated[
-        float | None,
-        typer.Option(min=0.0, help="Latency limit: ms of the target network, predicted for this device."),
-    ] = None,
-    objective: Annotated[
-        Literal["gflops", "latency"] | None,
-        typer.Option(help="What accuracy is weighed against. Default: gflops where that is limited."),
-    ] = None,
-    profile: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="What `octnas profile` measured. Default: made where needed."),
-    ] = None,
-    space: Annotated[str, typer.Option(help="A space of the catalog, or a YAML file.")] = "imagenet-2d",
-    backbone: Annotated[
-        list[str] | None, typer.Option(help="Search these backbones of the space only (may be repeated).")
-    ] = None,
-    data: Annotated[
-        str | None,
-        typer.Option(help="Data set, or a folder of images or of videos by class. Default: the space's."),
-    ] = None,
-    trials: Annotated[int, typer.Option(min=1, help="Candidates to try; yardsticks come on top.")] = 24,
-    max_minutes: Annotated[
-        float | None, typer.Option(min=0.0, help="Stop after this many minutes of wall-clock.")
-    ] = None,
-    sampler: Annotated[Sampler, typer.Option(help="Who proposes.")] = DEFAULT_SAMPLER,
-    confirm: Annotated[
-        int,
-        typer.Option(
-            min=0,
-            max=8,
-            help="Seeds with which the winner and the yardstick next to it are trained again before the "
-            "search claims anything.",
-        ),
-    ] = 3,
-    cpus_per_trial: Annotated[int, typer.Option(min=1, help="Processor cores for a trial.")] = 1,
-    gpus_per_trial: Annotated[
-        float | None,
-        typer.Option(min=0.0, help="GPUs for a trial. Default: a share of a GPU that is present."),
-    ] = None,
-    tracking_uri: Annotated[
-        str | None, typer.Option(help="MLflow store. Default: MLFLOW_TRACKING_URI or ./mlflow.db.")
-    ] = None,
-    name: Annotated[
-        str | None, typer.Option(help="Name of this search. Default: made from space and time.")
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of proposals and trainings.")] = 0,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Size up the space and the budget; train nothing.")
-    ] = False,
-    estimate: Annotated[
-        bool,
-        typer.Option(
-            "--estimate/--no-estimate", help="With --dry-run: time a few steps, estimate the search's time."
-        ),
-    ] = True,
-    as_json: Json = False,
-) -> None:
-    """Search backbones and alphas per stage and layer under a budget of GFLOPs, of ms, or of both."""
-    from octnas import engine
-
-    if dry_run:
-        report = engine.dry_run(
-            space,
-            budget_gflops=budget_gflops,
-            budget_ms=budget_ms,
-            objective=objective,
-            profile=profile,
-            backbones=backbone,
-            data=data,
-            trials=trials,
-            confirm=confirm,
-            cpus_per_trial=cpus_per_trial,
-            gpus_per_trial=gpus_per_trial,
-            estimate=estimate,
-            note=say,
-        )
-        emit(report, as_json, lambda: engine.dry_run_table(report))
-        if not report["reachable"]:
-            raise engine.unreachable(report)
-        return
-    with _resumable(), engine.progress() as listener:
-        result = engine.search(
-            space,
-            budget_gflops=budget_gflops,
-            budget_ms=budget_ms,
-            objective=objective,
-            profile=profile,
-            backbones=backbone,
-            data=data,
-            trials=trials,
-            max_minutes=max_minutes,
-            sampler=sampler,
-            confirm=confirm,
-            cpus_per_trial=cpus_per_trial,
-            gpus_per_trial=gpus_per_trial,
-            tracking_uri=tracking_uri,
-            name=name,
-            seed=seed,
-            listener=listener,
-        )
-    _print_result(result, as_json)
-
-
-@app.command(epilog="Example: octnas resume NAME")
-def resume(name: Name, as_json: Json = False) -> None:
-    """Go on with a search that was interrupted or killed."""
-    from octnas import engine
-
-    with _resumable(), engine.progress() as listener:
-        result = engine.resume(name, listener=listener)
-    _print_result(result, as_json)
+cli_search.register(app)
+cli_supernet.register(app)
 
 
 @app.command("list", epilog="Example: octnas list")
@@ -189,9 +66,12 @@ def front(
     as_json: Json = False,
 ) -> None:
     """Show the front of a search beside the yardsticks."""
+    from octnas.engine.checks import refuse_supernet
     from octnas.front import SearchResult
     from octnas.front.picture import write_html
+    from octnas.record import RunFolder
 
+    refuse_supernet(RunFolder.open(name))
     result = SearchResult.from_run(name)
     if html is not None:
         try:
@@ -200,7 +80,7 @@ def front(
             raise RunError(
                 f"cannot write {html}: {error.strerror}; name a file in a writable folder"
             ) from None
-    _print_result(result, as_json)
+    print_result(result, as_json)
 
 
 @app.command(epilog="Example: octnas cost resnet50 --alpha 0.5 --verify")
@@ -229,6 +109,7 @@ def cost(
 
 
 cli_latency.register(app)
+cli_rank.register(app)
 
 
 @app.command(epilog="Example: octnas spaces")
@@ -251,7 +132,17 @@ def train(
             help="proxy: as searched; full: all data, four times as long; target: the real network."
         ),
     ] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs. Default: by scale.")] = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option(min=0, help="Epochs; 0 evaluates the weights of --init. Default: by scale."),
+    ] = None,
+    init: Annotated[
+        str | None,
+        typer.Option(
+            metavar="scratch|shared|torchvision|FILE",
+            help="Weights to begin from. Default: those that the search was given, else scratch.",
+        ),
+    ] = None,
     data: Annotated[
         str | None,
         typer.Option(help="Data set, or a folder of images or of videos by class. Default: the search's."),
@@ -270,6 +161,7 @@ def train(
         epochs=epochs,
         data=data,
         seed=seed,
+        init=init,
         tracking_uri=tracking_uri,
     )
     emit(report, as_json, lambda: engine.training_text(report))
@@ -341,16 +233,6 @@ def _warnings_in_a_line() -> Iterator[None]:
         yield
 
 
-@contextmanager
-def _resumable() -> Iterator[None]:
-    """Ends with exit code 130 and the line that resumes, where Ctrl-C interrupts a search."""
-    try:
-        yield
-    except Interrupted as interrupt:
-        say(f"interrupted; everything measured is kept. Go on with: octnas resume {interrupt.name}")
-        raise typer.Exit(130) from None
-
-
 def _usage_text(error: typer.TyperException) -> str:
     """What typer says of a wrong command line, and the value that it is wrong about."""
     from pydantic import ValidationError
@@ -370,9 +252,3 @@ def _choice(best: bool, trial: str | None) -> str | None:
             "exactly one of --best and --trial ID must be given: `octnas front NAME` lists the trials"
         )
     return trial
-
-
-def _print_result(result: SearchResult, as_json: bool) -> None:
-    from octnas.front.text import result_text
-
-    emit(result.to_dict(), as_json, lambda: result_text(result))

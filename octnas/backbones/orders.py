@@ -16,10 +16,13 @@ def branch_order(parts: Iterable[tuple[int, int, int]]) -> tuple[int, ...] | Non
     Returns:
         A permutation of all channels, or None where that is their own order.
     """
+    segments = tuple(parts)
+    if len(segments) == 1 and segments[0][2] == 1:
+        return None
     high: list[int] = []
     low: list[int] = []
     start = 0
-    for channels, lows, groups in parts:
+    for channels, lows, groups in segments:
         wide = channels // groups
         cut = wide - lows // groups
         for first in range(start, start + channels, wide):

@@ -13,9 +13,12 @@ if TYPE_CHECKING:
     from octnas.engine.evaluate import TrialJob
     from octnas.engine.events import SearchEvent
     from octnas.engine.export_run import export, export_text
+    from octnas.engine.rank_display import rank_progress
+    from octnas.engine.rank_session import rank
     from octnas.engine.session import resume, search
     from octnas.engine.sizing import dry_run, unreachable
     from octnas.engine.sizing_table import dry_run_table
+    from octnas.engine.supernet_session import resume_supernet, supernet, supernet_text
     from octnas.engine.winner import train, training_text
 
 __all__ = [
@@ -26,8 +29,13 @@ __all__ = [
     "export",
     "export_text",
     "progress",
+    "rank",
+    "rank_progress",
     "resume",
+    "resume_supernet",
     "search",
+    "supernet",
+    "supernet_text",
     "train",
     "training_text",
     "unreachable",
@@ -41,8 +49,13 @@ _HOMES = {
     "export": "octnas.engine.export_run",
     "export_text": "octnas.engine.export_run",
     "progress": "octnas.engine.display",
+    "rank": "octnas.engine.rank_session",
+    "rank_progress": "octnas.engine.rank_display",
     "resume": "octnas.engine.session",
+    "resume_supernet": "octnas.engine.supernet_session",
     "search": "octnas.engine.session",
+    "supernet": "octnas.engine.supernet_session",
+    "supernet_text": "octnas.engine.supernet_session",
     "train": "octnas.engine.winner",
     "training_text": "octnas.engine.winner",
     "unreachable": "octnas.engine.sizing",

@@ -16,14 +16,13 @@ from typing import Any
 
 from octnas.engine.busy import Busy
 from octnas.engine.confirm import Confirmation, Confirming
-from octnas.engine.evaluate import TrialJob, scores_of
-from octnas.engine.events import Kind, Listener, SearchEvent, seconds_left
+from octnas.engine.evaluate import TrialJob
+from octnas.engine.events import Kind, Listener, search_event
 from octnas.engine.failures import same_failure
-from octnas.engine.jobs import confirming_job, new_record, trial_job
+from octnas.engine.jobs import confirming_job, new_record, trial_epochs, trial_job
 from octnas.engine.limits import TIME_LIMIT, Clock, TimeLimit
 from octnas.engine.plan import Plan, Proposals
 from octnas.engine.rungs import Rungs
-from octnas.front import best, pareto_front
 from octnas.record import EpochScore, RunFolder, TrialRecord, TrialState
 from octnas.space import Feasible
 
@@ -40,6 +39,7 @@ class Campaign:
         rungs: early stopping; it knows them too.
         workers: trials that run at once, for the estimate of the time left.
         confirm: seeds with which the winner and the yardstick next to it are trained again at the end.
+        shared: accuracies on shared weights, by digest, of the architectures that have one.
         limit: when to end, None for never.
         listeners: called with each event.
         clock: seconds; another one than the wall's for a simulated search.
@@ -55,6 +55,7 @@ class Campaign:
         rungs: Rungs,
         workers: int = 1,
         confirm: Sequence[int] = (),
+        shared: Mapping[str, float] | None = None,
         limit: TimeLimit | None = None,
         listeners: Iterable[Listener] = (),
         clock: Clock = time.monotonic,
@@ -72,12 +73,13 @@ class Campaign:
         self._proposer = proposer
         self._rungs = rungs
         self._confirming = Confirming(limit=feasible.limit, objective=feasible.objective, seeds=confirm)
+        self._shared = shared or {}
         self._limit = limit
         self._listeners = tuple(listeners)
         self._clock = clock
         self._busy = Busy(clock, workers)
         self._start = clock() if start is None else start
-        self._epochs = scores_of(self._space.proxy)
+        self._epochs = trial_epochs(header, self._space.proxy)
         self._records = {record.id: record for record in run.records()}
         states = {record.id: record.state for record in self._records.values()}
         self._unfinished = [each for each, state in states.items() if state is TrialState.RUNNING]
@@ -300,7 +302,14 @@ class Campaign:
         if found is None:
             return None
         trial_id = str(len(self._records) + 1)
-        record = new_record(self.run, self._feasible, found[0], trial_id=trial_id, yardstick=found[1])
+        record = new_record(
+            self.run,
+            self._feasible,
+            found[0],
+            trial_id=trial_id,
+            yardstick=found[1],
+            shared_accuracy=self._shared.get(found[0].digest),
+        )
         self._write(record)
         return record
 
@@ -363,27 +372,18 @@ class Campaign:
     def _tell(self, kind: Kind, trial: TrialRecord | None, text: str = "") -> None:
         if not self._listeners:
             return
-        records = self.records
-        finished = sum(record.state.final for record in records)
-        axis = self._feasible.limit, self._feasible.objective
-        event = SearchEvent(
-            kind=kind,
+        event = search_event(
+            kind,
             name=self.run.name,
-            planned=len(records) + self._plan.left,
-            finished=finished,
-            running=tuple(self._training),
+            records=self.records,
+            to_start=self._plan.left,
+            running=self._training,
             confirming=self._confirming.running,
-            front=len(pareto_front(records, *axis)),
-            best=best(records, *axis),
+            axis=(self._feasible.limit, self._feasible.objective),
             epochs=self._epochs,
             seconds=self._clock() - self._start,
-            seconds_left=seconds_left(
-                records,
-                trials=len(records) + self._plan.left - finished,
-                running=self._training,
-                workers=self.workers,
-                bound=None if self._limit is None else max(0.0, self._limit.deadline - self._clock()),
-            ),
+            workers=self.workers,
+            bound=None if self._limit is None else max(0.0, self._limit.deadline - self._clock()),
             trial=trial,
             text=text,
         )

@@ -11,21 +11,28 @@ from typing import TYPE_CHECKING, Any
 
 from octnas._version import __version__
 from octnas.engine.confirm import MAX_CONFIRM
-from octnas.errors import RunError
-from octnas.record import SearchHeader
+from octnas.errors import DataError, RunError
+from octnas.record import RunFolder, SearchHeader
 from octnas.space import SearchSpace, load_space
 
 if TYPE_CHECKING:
     from octnas.data import ImageSet
 
 __all__ = [
+    "DEFAULT_SCORE",
     "admitted_space",
+    "check_data",
     "check_numbers",
+    "check_start",
     "check_unchanged",
     "data_source",
     "load_data",
+    "refuse_supernet",
     "versions",
 ]
+
+DEFAULT_SCORE = 1000
+"""Architectures that a search with shared weights scores on them."""
 
 
 def admitted_space(
@@ -77,6 +84,24 @@ def load_data(space: SearchSpace) -> ImageSet:
     )
 
 
+def check_start(*, init: str, score: int | None, fine_tune: int | None, supernet: str | None) -> None:
+    """Where trainings begin, and what goes with it.
+
+    Raises:
+        RunError: an option without the one that gives it a meaning, or a number out of range.
+    """
+    if init != "shared":
+        for name, value in (("score", score), ("supernet", supernet)):
+            if value is not None:
+                raise RunError(f"`{name}` goes with init='shared' alone, but got init={init!r}")
+    if fine_tune is not None and init == "scratch":
+        raise RunError("`fine_tune` needs weights to begin from: give --init shared, torchvision or a FILE")
+    if score is not None and score < 1:
+        raise RunError(f"`score >= 1` (architectures) must hold, but got {score}")
+    if fine_tune is not None and fine_tune < 1:
+        raise RunError(f"`fine_tune >= 1` (epochs) must hold, but got {fine_tune}")
+
+
 def check_numbers(*, trials: int, max_minutes: float | None, seed: int, confirm: int = 0) -> None:
     if trials < 1:
         raise RunError(f"`trials >= 1` must hold, but got {trials}")
@@ -103,6 +128,32 @@ def check_unchanged(header: SearchHeader, recorded: SearchSpace) -> None:
         raise RunError(
             f"space {header.space!r} has changed since {header.name!r} began ({difference}): "
             "restore it, or search under another name"
+        )
+
+
+def check_data(header: SearchHeader, images: ImageSet) -> None:
+    """The data of a run that goes on are those that it began with.
+
+    Raises:
+        DataError: they are others.
+    """
+    if images.fingerprint != header.data_fingerprint:
+        raise DataError(
+            f"data {header.data!r} must be what {header.name!r} began with, fingerprint "
+            f"{header.data_fingerprint}, but is {images.fingerprint}: restore it or take another name"
+        )
+
+
+def refuse_supernet(run: RunFolder) -> None:
+    """Shared weights by themselves have no trials.
+
+    Raises:
+        RunError: `run` is of `octnas supernet`.
+    """
+    if run.header.options.get("kind") == "supernet":
+        raise RunError(
+            f"{run.name!r} has shared weights and no trials: `octnas search --init shared --supernet "
+            f"{run.name}` searches with them"
         )
 
 

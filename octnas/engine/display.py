@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Protocol
 
 from octnas.engine.events import Listener, SearchEvent
 from octnas.front.axis import cost_words
-from octnas.record import TrialRecord
+from octnas.record import SupernetRecord, TrialRecord
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
-__all__ = ["confirmed_text", "progress", "progress_text", "trial_text"]
+__all__ = ["confirmed_text", "progress", "progress_text", "supernet_line", "trial_text"]
 
 
 class _Display(Protocol):
@@ -49,6 +49,13 @@ def progress_text(event: SearchEvent) -> str:
     parts = []
     if event.seconds_left is not None and event.finished < event.planned:
         parts.append(f"about {_duration(event.seconds_left)} left")
+    if event.shared is not None:
+        shared = event.shared
+        trained = ", ".join(f"{name} {epochs}/{shared.epochs}" for name, epochs in shared.running)
+        if trained:
+            parts.append(f"supernets {trained}")
+        if shared.scored or (shared.scoring and shared.to_score):
+            parts.append(f"scored {shared.scored}/{shared.to_score}")
     if event.best is not None:
         best = event.best
         parts.append(f"best {_percent(best)} at {cost_words(best)} (trial {best.id})")
@@ -81,6 +88,17 @@ def confirmed_text(record: TrialRecord) -> str:
         reached += f", {100 * record.test_accuracy_seeds[-1]:.2f} % on test data"
     seed = record.confirm_seeds[-1]
     return f"trial {record.id}{label} {record.architecture.backbone} again with seed {seed}: {reached}"
+
+
+def supernet_line(record: SupernetRecord, epochs: int) -> str:
+    """One line on a supernet that has a new score or has ended; `epochs` are of a whole training."""
+    reason = f" ({record.reason})" if record.reason else ""
+    ended = "" if record.state == "running" else f" {record.state}{reason},"
+    plain = "" if record.accuracy is None else f", plain network {100 * record.accuracy:.2f} %"
+    return (
+        f"supernet {record.backbone}:{ended} epoch {record.epochs}/{epochs}{plain}, "
+        f"{_duration(record.seconds)}"
+    )
 
 
 class _Bar:
@@ -119,15 +137,20 @@ class _Bar:
             self._progress.console.print(trial_text(event.trial), markup=False, highlight=False)
         elif event.kind == "confirmed" and event.trial is not None:
             self._progress.console.print(confirmed_text(event.trial), markup=False, highlight=False)
+        elif event.supernet is not None and event.supernet.state != "running":
+            line = supernet_line(event.supernet, event.epochs)
+            self._progress.console.print(line, markup=False, highlight=False)
         elif event.kind in ("begin", "note", "end") and event.text:
             self._progress.console.print(event.text, markup=False, highlight=False)
 
 
 class _Lines:
-    """One line for each trial that ended, and for what else is told."""
+    """One line for each trial that ended, each epoch of a supernet, each tenth of what is scored, and what
+    else is told."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
+        self._tenths = 0
 
     def __enter__(self) -> _Lines:
         return self
@@ -144,8 +167,20 @@ class _Lines:
             self._write(f"{line} | {left}" if left else line)
         elif event.kind == "confirmed" and event.trial is not None:
             self._write(confirmed_text(event.trial))
+        elif event.supernet is not None:
+            self._write(self._with_time(supernet_line(event.supernet, event.epochs), event))
+        elif event.kind == "scored" and event.shared is not None:
+            tenths = 10 * event.shared.scored // event.shared.to_score
+            if tenths > self._tenths:
+                self._tenths = tenths
+                scored = f"{event.shared.scored}/{event.shared.to_score} architectures scored"
+                self._write(self._with_time(scored, event))
         elif event.kind in ("begin", "note", "end") and event.text:
             self._write(event.text)
+
+    def _with_time(self, line: str, event: SearchEvent) -> str:
+        left = "" if event.seconds_left is None else f" | about {_duration(event.seconds_left)} left"
+        return f"[{_duration(event.seconds)}] {line}{left}"
 
     def _write(self, line: str) -> None:
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)

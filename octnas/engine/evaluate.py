@@ -11,14 +11,18 @@ import contextlib
 import importlib
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from octnas.architecture import Architecture
 from octnas.errors import OctnasError, RunError
 from octnas.record import EpochScore
 from octnas.space import Proxy
+
+if TYPE_CHECKING:
+    from octnas.data import ImageSet
+    from octnas.train import ProxyTraining
 
 __all__ = ["Evaluate", "Report", "TrialJob", "evaluate", "failure_reason", "name_of", "named", "scores_of"]
 
@@ -54,6 +58,11 @@ class TrialJob:
     """Score the last epoch on the test images too, where there are any."""
     threads: int = 1
     """CPU threads that the trial may use."""
+    initial: Path | bytes | None = field(default=None, repr=False)
+    """A safetensors file, or what is in it, with the weights that the training begins from; None: drawn by
+    the seed."""
+    fine_tune: int | None = None
+    """Scores of a short training (`warm_settings`) in place of the proxy's."""
 
 
 def scores_of(proxy: Proxy) -> int:
@@ -67,17 +76,14 @@ def evaluate(job: TrialJob, data: Any, report: Report) -> None:
     The last score is of all validation images; the weights are on disk before it is reported. Where they
     cannot be written (a full disk) the score counts all the same, and the trial's row names no checkpoint.
     """
-    from octnas.train import ProxyTraining, settings_from_proxy
-
-    settings = replace(settings_from_proxy(job.proxy, data), threads=job.threads)
-    training = ProxyTraining(job.proxy_architecture, data, settings, seed=job.seed)
+    training = _training(job, data)
     if training.same_as(job.checkpoint):
         training.load(job.checkpoint)
         for known in training.scores[job.scored :]:  # it died after the checkpoint, before the report
             if not report(known):
                 return
     while not training.finished:
-        last = training.epoch + 1 == job.epochs
+        last = training.epoch + 1 == training.settings.scores
         score = training.run_epoch(full_validation=last)
         if last and job.test and data.test is not None:
             score = replace(score, test_accuracy=training.test_accuracy())
@@ -87,6 +93,26 @@ def evaluate(job: TrialJob, data: Any, report: Report) -> None:
                 training.save(job.checkpoint)
         if not report(score):
             return
+
+
+def _training(job: TrialJob, data: ImageSet) -> ProxyTraining:
+    from octnas.train import ProxyTraining, settings_from_proxy
+    from octnas.train.pretrained import fitted_state, read_state
+    from octnas.train.settings import warm_settings
+
+    settings = replace(settings_from_proxy(job.proxy, data), threads=job.threads)
+    if job.fine_tune is not None:
+        settings = warm_settings(settings, job.fine_tune, len(data.train))
+    initial = None
+    if job.initial is not None:
+        initial, _ = fitted_state(
+            read_state(job.initial, name=f"the initial weights of {job.architecture.backbone}"),
+            job.proxy_architecture,
+            num_classes=len(data.classes),
+            in_channels=data.channels,
+            name=f"the initial weights of {job.architecture.backbone}",
+        )
+    return ProxyTraining(job.proxy_architecture, data, settings, seed=job.seed, initial=initial)
 
 
 def name_of(function: Evaluate) -> str:

@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from octnas.record import TrialRecord
+from octnas.engine.shared_progress import SharedProgress
+from octnas.front import best, pareto_front
+from octnas.record import Objective, SupernetRecord, TrialRecord
 
-__all__ = ["Kind", "Listener", "SearchEvent", "note_early", "seconds_left"]
+__all__ = ["Kind", "Listener", "SearchEvent", "note_early", "search_event", "seconds_left"]
 
-Kind = Literal["begin", "note", "started", "score", "finished", "confirmed", "end"]
+Kind = Literal["begin", "note", "started", "score", "finished", "confirmed", "supernet", "scored", "end"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,9 +23,10 @@ class SearchEvent:
     name: str
     """Of the search."""
     planned: int
-    """Candidates and yardsticks that the whole search trains."""
+    """Candidates and yardsticks that the whole search trains. Before its trials, where it begins with shared
+    weights: epochs of supernets, then architectures to score."""
     finished: int
-    """Trials that are complete, stopped or failed."""
+    """Trials that are complete, stopped or failed; before them what is done of the above."""
     running: tuple[TrialRecord, ...]
     confirming: tuple[str, ...]
     """Trainings under way that confirm a claim, as TRIAL.seedSEED."""
@@ -40,18 +43,22 @@ class SearchEvent:
     trial: TrialRecord | None = None
     text: str = ""
     """For people: what is being done (`note`) or how the search ended (`end`)."""
+    shared: SharedProgress | None = None
+    """Where supernets and scoring stand, before the trials."""
+    supernet: SupernetRecord | None = None
+    """The one that has a new score, or has ended (`supernet`)."""
 
 
 Listener = Callable[[SearchEvent], None]
 
 
-def note_early(listener: Listener | None, name: str, planned: int, text: str) -> None:
+def note_early(listener: Listener | None, name: str, planned: int, text: str, kind: Kind = "note") -> None:
     """Tells a listener what is done before the search `name` begins."""
     if listener is None:
         return
     listener(
         SearchEvent(
-            kind="note",
+            kind=kind,
             name=name,
             planned=planned,
             finished=0,
@@ -64,6 +71,50 @@ def note_early(listener: Listener | None, name: str, planned: int, text: str) ->
             seconds_left=None,
             text=text,
         )
+    )
+
+
+def search_event(
+    kind: Kind,
+    *,
+    name: str,
+    records: Sequence[TrialRecord],
+    to_start: int,
+    running: Sequence[TrialRecord],
+    confirming: tuple[str, ...],
+    axis: tuple[float, Objective],
+    epochs: int,
+    seconds: float,
+    workers: int,
+    bound: float | None,
+    trial: TrialRecord | None,
+    text: str,
+) -> SearchEvent:
+    """A step of the trials of a search.
+
+    Args:
+        records: of all trials that started.
+        to_start: trials to come.
+        axis: the most that a trial costs by the objective, and the objective.
+        bound: seconds until a time limit.
+    """
+    planned, finished = len(records) + to_start, sum(record.state.final for record in records)
+    return SearchEvent(
+        kind=kind,
+        name=name,
+        planned=planned,
+        finished=finished,
+        running=tuple(running),
+        confirming=confirming,
+        front=len(pareto_front(records, *axis)),
+        best=best(records, *axis),
+        epochs=epochs,
+        seconds=seconds,
+        seconds_left=seconds_left(
+            records, trials=planned - finished, running=running, workers=workers, bound=bound
+        ),
+        trial=trial,
+        text=text,
     )
 
 

@@ -16,7 +16,9 @@ from octnas.architecture import Architecture
 from octnas.costs import cost
 from octnas.data import ImageSet, load_data
 from octnas.engine.budgets import kept_profile
+from octnas.engine.checks import refuse_supernet
 from octnas.engine.export_latency import latency_metrics, latency_tags, timings
+from octnas.engine.initial import init_words, job_weights
 from octnas.engine.inputs import shape_words
 from octnas.errors import ExportError, RunError, afterwards
 from octnas.export import ExportReport, Provenance, check_target, export_model
@@ -40,6 +42,7 @@ _TRAININGS = {
     "full": "the full training of the proxy network",
     "proxy": "the proxy training",
 }
+_NETWORKS = {"target": "the target network", "full": "the proxy network", "proxy": "the proxy network"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -63,6 +66,8 @@ class _Weights:
     channels: int | None
     fingerprint: str
     """Of the images that it was trained on; empty where it is not known."""
+    init: str
+    """The weights that it began from: "scratch", "shared", "torchvision", or a file."""
 
 
 def chosen_trial(run: RunFolder, trial_id: str | None) -> TrialRecord:
@@ -71,6 +76,7 @@ def chosen_trial(run: RunFolder, trial_id: str | None) -> TrialRecord:
     Raises:
         RunError: there is no such trial, or no candidate is on the front.
     """
+    refuse_supernet(run)
     if trial_id is not None:
         return run.record(trial_id)
     best = SearchResult.from_run(run.name).best
@@ -164,7 +170,10 @@ def export_run(
 
 def export_text(report: Mapping[str, Any]) -> str:
     """What `export` prints of `ExportReport.to_dict()`: first, which training the weights are from."""
-    lines = [f"exported with the weights of {_TRAININGS[report['training']]} to {report['dir']}"]
+    of = f"of {_TRAININGS[report['training']]}"
+    if report["epochs"] == 0:
+        of = f"that were given to {_NETWORKS[report['training']]} and not trained"
+    lines = [f"exported with the weights {of} to {report['dir']}"]
     lines += [f"  {Path(path).name}" for path in report["files"].values()]
     if report["accuracy"] is not None:
         kind = "images" if len(report["input_shape"]) == 3 else "clips"
@@ -203,9 +212,11 @@ def _best_weights(run: RunFolder, record: TrialRecord, space: SearchSpace) -> _W
             f"the weights in {checkpoint} are damaged ({reason}): make new ones with "
             f"`octnas train {run.name} --trial {record.id}`"
         ) from error
+    architecture = space.proxy_architecture(record.architecture)
+    backbone = architecture.backbone
     return _Weights(
         training="proxy",
-        architecture=space.proxy_architecture(record.architecture),
+        architecture=architecture,
         path=checkpoint,
         state=state,
         epochs=record.epochs,
@@ -217,6 +228,7 @@ def _best_weights(run: RunFolder, record: TrialRecord, space: SearchSpace) -> _W
         frames=space.proxy.frames,
         channels=None,
         fingerprint=run.header.data_fingerprint,
+        init="scratch" if job_weights(run, backbone) is None else str(run.header.options["init"]),
     )
 
 
@@ -238,6 +250,7 @@ def _trained(folder: Path, scale: str) -> _Weights:
             frames=facts.get("frames"),  # trainings from before there were clips do not say
             channels=facts["channels"],
             fingerprint=facts["data_fingerprint"],
+            init=facts.get("init", "scratch"),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ExportError(f"{path} is damaged ({error!r}): remove {folder} and train again") from error
@@ -281,6 +294,8 @@ def _provenance(run: RunFolder, record: TrialRecord, space: SearchSpace, weights
         target_params=total.params,
         budget_gflops=run.header.budget_gflops,
         budget_ms=run.header.budget_ms,
+        # Of a file its name alone: a card is for others, and the folders are its maker's.
+        begun_from=None if weights.init == "scratch" else Path(init_words(weights.init)).name,
     )
 
 

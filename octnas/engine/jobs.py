@@ -6,16 +6,33 @@ from octnas.architecture import Architecture
 from octnas.costs import cost
 from octnas.engine.confirm import Confirmation
 from octnas.engine.evaluate import TrialJob, scores_of
-from octnas.record import RunFolder, TrialRecord, TrialState
-from octnas.space import Feasible, SearchSpace
+from octnas.engine.initial import job_weights
+from octnas.record import RunFolder, SearchHeader, TrialRecord, TrialState
+from octnas.space import Feasible, Proxy, SearchSpace
 
-__all__ = ["confirming_job", "new_record", "trial_job"]
+__all__ = ["confirming_job", "new_record", "trial_epochs", "trial_job"]
+
+
+def trial_epochs(header: SearchHeader, proxy: Proxy) -> int:
+    """Scores of a trial's whole training: the proxy's, or those of a short one from given weights."""
+    short = header.options.get("fine_tune")
+    return scores_of(proxy) if short is None else int(short)
 
 
 def new_record(
-    run: RunFolder, feasible: Feasible, architecture: Architecture, *, trial_id: str, yardstick: str | None
+    run: RunFolder,
+    feasible: Feasible,
+    architecture: Architecture,
+    *,
+    trial_id: str,
+    yardstick: str | None,
+    shared_accuracy: float | None = None,
 ) -> TrialRecord:
-    """The row of a trial that begins."""
+    """The row of a trial that begins.
+
+    Args:
+        shared_accuracy: on shared weights, where the architecture was scored on them.
+    """
     target = feasible.space.target
     counted = cost(architecture, input_shape=target.input_shape, num_classes=target.classes)
     return TrialRecord(
@@ -28,6 +45,7 @@ def new_record(
         yardstick=yardstick,
         within_budget=feasible.within(architecture),
         seed=run.header.seed,
+        shared_accuracy=shared_accuracy,
     )
 
 
@@ -73,11 +91,13 @@ def _job(
         gflops=record.gflops,
         proxy_architecture=space.proxy_architecture(record.architecture),
         proxy=space.proxy,
-        epochs=scores_of(space.proxy),
+        epochs=trial_epochs(run.header, space.proxy),
         seed=seed,
         checkpoint=run.checkpoint(job_id),
         scored=scored,
         rungs=rungs,
         test=test,
         threads=max(1, int(run.header.cpus_per_trial)),
+        initial=job_weights(run, record.architecture.backbone),
+        fine_tune=run.header.options.get("fine_tune"),
     )

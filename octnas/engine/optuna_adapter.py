@@ -11,6 +11,7 @@ proposes what the one that wrote it would have proposed.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -182,6 +183,18 @@ class Proposer:
         architecture = self._start(backbone, seed, None)
         self._promise.ask(architecture.backbone)
         return architecture
+
+    def ask_batch(self, count: int) -> list[Architecture]:
+        """`count` architectures at once, or as many as are left. Our own sampler fits its model once for all
+        of them, which makes a thousand proposals a matter of seconds."""
+        found: list[Architecture] = []
+        with contextlib.ExitStack() as stack:
+            for sampler in {id(each): each for _, each in self._studies.values()}.values():
+                if isinstance(sampler, ThompsonSampler):
+                    stack.enter_context(sampler.one_model())
+            while len(found) < count and (proposed := self.ask()) is not None:
+                found.append(proposed)
+        return found
 
     def add(self, architecture: Architecture, *, counts: bool = False) -> None:
         """Makes an architecture known that was not asked for: a yardstick, or one from before a death.

@@ -12,7 +12,8 @@ from __future__ import annotations
 import warnings
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -228,7 +229,19 @@ class ThompsonSampler(FeasibleSampler):
         self._names = {each: arm for arm, each in self._arms.items()}
         graphs = {arm: feasible.graph(*each) for arm, each in self._arms.items()}
         self._surrogate = Surrogate(members, epochs=self._epochs, graphs=graphs)
+        self._holds, self._fitted = False, False
         self._seen: dict[int, Started] = {}
+
+    @contextmanager
+    def one_model(self) -> Iterator[None]:
+        """Inside, all proposals are from one model, of what is known at the first; each by a draw of its
+        own, and none gains what another of them will."""
+        self._fitted = False
+        self._holds = True
+        try:
+            yield
+        finally:
+            self._holds = False
 
     def propose(self, study: Study, trial: FrozenTrial) -> Architecture:
         observations = self._observations(study, trial)
@@ -237,7 +250,9 @@ class ThompsonSampler(FeasibleSampler):
         fewest = min((trials[name] for name in left), default=0)
         if fewest < ROUND_ROBIN or trials.total() < START or len(observations) < 2:
             return self.stratified(left)
-        self._surrogate.fit(observations)
+        if not (self._holds and self._fitted):
+            self._surrogate.fit(observations)
+            self._fitted = True
         arms = {arm: each for arm, each in self._arms.items() if each[0] in left}
         started = list(self._seen.values())
         best = most_gained(self.feasible, arms, self._surrogate, started, self.unknown, self.rng)

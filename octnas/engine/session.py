@@ -2,55 +2,42 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import os
 import time
-from collections import deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from octnas.engine.budgets import admitted_budgets, keep_profile, kept_profile, latency_options
-from octnas.engine.campaign import Campaign
 from octnas.engine.checks import (
+    DEFAULT_SCORE,
     admitted_space,
+    check_data,
     check_numbers,
+    check_start,
     check_unchanged,
     load_data,
+    refuse_supernet,
     versions,
 )
-from octnas.engine.confirm import DEFAULT_CONFIRM, confirming_seeds
-from octnas.engine.evaluate import Evaluate, evaluate, name_of, named, scores_of
-from octnas.engine.events import Listener, SearchEvent, note_early
-from octnas.engine.failures import refuse_if_all_failed
+from octnas.engine.confirm import DEFAULT_CONFIRM
+from octnas.engine.evaluate import Evaluate, evaluate, name_of, named
+from octnas.engine.events import Listener, note_early
+from octnas.engine.initial import check_init, keep_initial
 from octnas.engine.inputs import check_kind
-from octnas.engine.limits import TimeLimit
-from octnas.engine.rungs import Rungs, rung_levels
+from octnas.engine.lent import keep_supernets, lent_supernets
+from octnas.engine.run_search import run_search
 from octnas.engine.samplers import DEFAULT_SAMPLER
 from octnas.engine.yardsticks import choose_yardsticks
-from octnas.errors import DataError, Interrupted, RunError, afterwards
 from octnas.front import SearchResult
-from octnas.front.axis import budget_words, device_words, input_words
-from octnas.front.report import front_report
-from octnas.record import (
-    FrontReport,
-    RunFolder,
-    SearchHeader,
-    default_name,
-    history,
-    name_taken,
-    run_path,
-)
-from octnas.space import Feasible, SearchSpace, parse_space
+from octnas.record import RunFolder, SearchHeader, default_name, name_taken, run_path
+from octnas.space import SearchSpace, parse_space
 
 if TYPE_CHECKING:
     from octnas.costs.latency import DeviceProfile
-    from octnas.data import ImageSet
-    from octnas.engine.workers import Workers
-    from octnas.record.background import BackgroundTracker
     from octnas.record.mlflow_adapter import Tracker
 
-__all__ = ["new_campaign", "resume", "search"]
+__all__ = ["resume", "search"]
 
 
 def search(
@@ -71,6 +58,10 @@ def search(
     tracking_uri: str | None = None,
     cpus_per_trial: float = 1,
     gpus_per_trial: float | None = None,
+    init: str = "scratch",
+    score: int | None = None,
+    fine_tune: int | None = None,
+    supernet: str | None = None,
     evaluate: Evaluate = evaluate,
     listener: Listener | None = None,
 ) -> SearchResult:
@@ -99,6 +90,14 @@ def search(
             the end, so that a claim has an interval; 0 claims nothing.
         tracking_uri: MLflow's store or server; default MLFLOW_TRACKING_URI, or ./mlflow.db.
         gpus_per_trial: default a share of a GPU where there is one.
+        init: where trainings begin: "scratch"; "torchvision", a file or a folder: from these weights, see
+            `octnas.engine.initial`; "shared": one set of weights a backbone is trained first, many
+            architectures are scored on them, and the best of these are the candidates. What is reported is
+            their own training, from scratch, unless `fine_tune` is given.
+        score: architectures scored on shared weights; default `DEFAULT_SCORE`.
+        fine_tune: length of each trial's training, in epochs (scores) of the proxy, where it begins from
+            weights that are there; default the whole proxy training: from scratch with init="shared".
+        supernet: name of a run whose shared weights are taken, in place of training them.
         evaluate: what trains a candidate, see `octnas.engine.evaluate`.
         listener: called with each `SearchEvent`.
 
@@ -108,6 +107,7 @@ def search(
     """
     start = time.monotonic()
     check_numbers(trials=trials, max_minutes=max_minutes, seed=seed, confirm=confirm)
+    check_start(init=init, score=score, fine_tune=fine_tune, supernet=supernet)
     searched, source = admitted_space(space, backbones=backbones, data=data)
     check_kind(searched)
     budgets = admitted_budgets(
@@ -123,6 +123,10 @@ def search(
     elif run_path(name).exists():
         raise name_taken(name)
     images = load_data(searched)
+    initial = check_init(init, searched, images, note=lambda text: note_early(listener, name, trials, text))
+    lent = None
+    if supernet is not None:
+        lent = lent_supernets(supernet, feasible, images, whole=fine_tune is not None)
     from octnas.engine.workers import plan_workers
 
     workers = plan_workers(cpus_per_trial, gpus_per_trial)
@@ -164,16 +168,23 @@ def search(
             **latency_options(feasible),
             "cores": workers.cores,
             "workers": workers.count,
+            "init": initial.init,
+            **({} if fine_tune is None else {"fine_tune": fine_tune}),
+            **({"score": score or DEFAULT_SCORE, "supernet_of": supernet} if init == "shared" else {}),
         },
     )
     run = RunFolder.create(name, header)
     try:
         keep_profile(run, budgets.profile)
+        keep_initial(run, initial)
+        if lent is not None:
+            keep_supernets(run, lent)
     except BaseException:
         run.journal.release()
         RunFolder.delete(name)
         raise
-    return _run(run, searched, feasible, images, workers, tracker, listener, start, budgets.notes())
+    notes = [*budgets.notes(), *initial.notes]
+    return run_search(run, searched, feasible, images, workers, tracker, listener, start, notes)
 
 
 def resume(name: str, *, listener: Listener | None = None) -> SearchResult:
@@ -188,6 +199,7 @@ def resume(name: str, *, listener: Listener | None = None) -> SearchResult:
     """
     start = time.monotonic()
     run = RunFolder.open(name)
+    refuse_supernet(run)
     run.journal.acquire()
     try:
         header = run.header
@@ -201,11 +213,7 @@ def resume(name: str, *, listener: Listener | None = None) -> SearchResult:
             objective=header.objective,
         )
         images = load_data(searched)
-        if images.fingerprint != header.data_fingerprint:
-            raise DataError(
-                f"data {header.data!r} must be what {name!r} began with, fingerprint "
-                f"{header.data_fingerprint}, but is {images.fingerprint}: restore it or take another name"
-            )
+        check_data(header, images)
         from octnas.engine.workers import plan_workers
 
         workers = plan_workers(header.cpus_per_trial, header.gpus_per_trial)
@@ -214,153 +222,10 @@ def resume(name: str, *, listener: Listener | None = None) -> SearchResult:
     except BaseException:
         run.journal.release()
         raise
-    return _run(run, searched, feasible, images, workers, tracker, listener, start)
-
-
-def new_campaign(
-    run: RunFolder, *, space: SearchSpace, feasible: Feasible, grouped: bool = False, **options: Any
-) -> Campaign:
-    """The campaign of a run from its journal: its sampler and its rungs know every record there is.
-
-    Args:
-        grouped: see `Proposer`.
-        options: further arguments of `Campaign`.
-    """
-    from octnas.engine.optuna_adapter import Proposer
-
-    header, proxy = run.header, space.proxy
-    past = list(history(run.journal.read()))
-    eta = proxy.rungs.eta
-    levels = rung_levels(min_epochs=proxy.rungs.min_epochs, eta=eta, max_epochs=scores_of(proxy))
-    rungs = Rungs(levels, eta=eta, rank_by=proxy.rank_by, objective=feasible.objective)
-    rungs.replay(past)
-    proposer = Proposer(
-        feasible,
-        sampler=header.sampler,
-        seed=header.seed,
-        rank_by=proxy.rank_by,
-        reserved=[each.architecture for each in header.yardsticks],
-        history=past,
-        grouped=grouped,
-    )
-    confirm = confirming_seeds(header.seed, int(header.options.get("confirm", 0)))
-    return Campaign(run, feasible=feasible, proposer=proposer, rungs=rungs, confirm=confirm, **options)
-
-
-def _run(
-    run: RunFolder,
-    space: SearchSpace,
-    feasible: Feasible,
-    images: ImageSet,
-    workers: Workers,
-    tracker: Tracker,
-    listener: Listener | None,
-    start: float,
-    notes: Sequence[str] = (),
-) -> SearchResult:
-    """Trains what is left of a search whose journal is locked, and releases it."""
-    from octnas.engine.ray_adapter import run_trials
-    from octnas.record.background import BackgroundTracker
-
-    header = run.header
-    troubles: deque[str] = deque()
-    tracking = BackgroundTracker(tracker, header, warn=troubles.append)
-    state = "failed"
-
-    def track(event: SearchEvent) -> None:
-        if event.kind in ("finished", "confirmed") and event.trial is not None:
-            tracking.log_trial(event.trial)
-        while troubles and event.kind != "note":
-            campaign.note(troubles.popleft())
-
-    try:
-        with afterwards(f". Everything measured is kept: `octnas resume {run.name}` goes on"):
-            campaign = new_campaign(
-                run,
-                space=space,
-                feasible=feasible,
-                workers=workers.count,
-                limit=_limit(header, start),
-                listeners=[each for each in (track, listener) if each is not None],
-                start=start,
-            )
-            campaign.note(_greeting(header, feasible), kind="begin")
-            for text in notes:
-                campaign.note(text)
-            tracking.sync(record for record in campaign.records if record.state.final)
-            run_trials(campaign, evaluate=str(header.options["evaluate"]), data=images, workers=workers)
-            if campaign.interrupted:
-                raise KeyboardInterrupt
-            campaign.close()
-            result = SearchResult.of(run)
-            report = front_report(result)
-            tracking.log_front(report)
-            _leave_files(run, report, campaign)
-            refuse_if_all_failed(campaign.records)
-            statistics = dict(campaign.statistics())
-            run.journal.append({"event": "end", "state": "complete", "reason": campaign.ending, **statistics})
-            state = "complete"
-            campaign.note(_farewell(campaign.ending, statistics), kind="end")
-    except KeyboardInterrupt:
-        state = "interrupted"
-        raise Interrupted(run.name) from None
-    finally:
-        sent = _close(run, tracking, state)
-    for trouble in troubles:
-        campaign.note(trouble)
-    if sent:
-        campaign.note(f"MLflow: {tracker.link()}")
-    return result
-
-
-def _limit(header: SearchHeader, start: float) -> TimeLimit | None:
-    return None if header.max_minutes is None else TimeLimit.after(header.max_minutes, start=start)
-
-
-def _close(run: RunFolder, tracking: BackgroundTracker, state: str) -> bool:
-    """Writes down how a search ended, sends the store what it lacks, and releases the journal.
-
-    Returns whether the store has all of it.
-    """
-    try:
-        if state != "complete":
-            # Where the disk is full the line is left out, and the search reads as interrupted, which it is.
-            with contextlib.suppress(RunError):
-                run.journal.append({"event": "end", "state": state})
-        return tracking.close(state, timeout=60.0 if state == "complete" else 20.0)
-    except KeyboardInterrupt:  # again: the journal is whole, and the store is brought up to it by `resume`
-        raise Interrupted(run.name) from None
-    finally:
-        run.journal.release()
+    return run_search(run, searched, feasible, images, workers, tracker, listener, start)
 
 
 def _tracker(uri: str | None) -> Tracker:
     from octnas.record.mlflow_adapter import Tracker
 
     return Tracker(uri)
-
-
-def _leave_files(run: RunFolder, report: FrontReport, campaign: Campaign) -> None:
-    """The front's files in the run's folder; the journal has all of it, so a full disk costs these alone."""
-    try:
-        for name, content in report.files.items():
-            (run.path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
-    except OSError as error:
-        campaign.note(f"cannot write the front's files in {run.path}: {error.strerror}")
-
-
-def _greeting(header: SearchHeader, feasible: Feasible) -> str:
-    budget = budget_words(header).replace("GFLOPs", "GFLOPs (10^9 multiply-adds)")
-    budget += ", the space's own" if header.options.get("budget_of_space") else ""
-    timed = f", accuracy against {header.objective}, predicted for {device_words(header)}"
-    return (
-        f"search {header.name}: candidates {header.trials}, yardsticks {len(header.yardsticks)}, budget "
-        f"{budget}, {', '.join(feasible.backbones)}, data {header.data}{input_words(header)}"
-        f"{timed if header.profile else ''}"
-    )
-
-
-def _farewell(ending: str, statistics: dict[str, Any]) -> str:
-    share = statistics["busy_share"]
-    busy = "" if share is None else f"; {100 * share:.0f} % of the workers' time was in training steps"
-    return f"search ended: {ending}{busy}"

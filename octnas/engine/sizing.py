@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from octnas.engine.budgets import admitted_budgets
-from octnas.engine.checks import admitted_space, check_numbers, load_data
+from octnas.engine.checks import DEFAULT_SCORE, admitted_space, check_numbers, check_start, load_data
 from octnas.engine.confirm import DEFAULT_CONFIRM, MOST
 from octnas.engine.evaluate import scores_of
+from octnas.engine.initial import KINDS, check_init
 from octnas.engine.inputs import check_kind
 from octnas.engine.rungs import rung_levels
+from octnas.engine.sizing_shared import shared_seconds, shortened
 from octnas.engine.yardsticks import choose_yardsticks
 from octnas.errors import BudgetError
 from octnas.space import Feasible, Latencies, SearchSpace
@@ -105,6 +107,10 @@ def dry_run(
     confirm: int = DEFAULT_CONFIRM,
     cpus_per_trial: float = 1,
     gpus_per_trial: float | None = None,
+    init: str = "scratch",
+    score: int | None = None,
+    fine_tune: int | None = None,
+    supernet: str | None = None,
     estimate: bool = True,
     note: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
@@ -114,6 +120,7 @@ def dry_run(
         budget_gflops, budget_ms, objective, profile: as for `octnas.engine.search`; a profile is measured
             where latency is asked for and there is none.
         confirm: seeds with which a search would train the winner and what it is compared with again.
+        init, score, fine_tune, supernet: as for `octnas.engine.search`.
         estimate: also time a few training steps of each backbone's proxy on this machine, where the budget is
             reachable.
         note: called with a line before anything that takes over a second.
@@ -126,15 +133,20 @@ def dry_run(
         whether its size and share are estimates. With `estimate` also `estimate`:
         `training_seconds` and `peak_memory_mb` (10^6 bytes) of a training by backbone, the three figures of
         `Workload.seconds`, `trainings` (candidates, yardsticks, confirming), `workers`, and `cpu_hours` and
-        `gpu_hours` that the workers hold in `search_seconds` (a GPU that is shared counts by its share).
+        `gpu_hours` that the workers hold in `search_seconds` (a GPU that is shared counts by its share). With
+        shared weights also `supernet_seconds` by backbone, `scoring_seconds`, `scored` (architectures) and
+        `shared_seconds`, which is a part of both figures of the search.
 
     Raises:
         OctnasError: there is no such space, backbone or data set, the data are of the wrong kind, no budget,
             one that is no finite number, or a profile of another device.
     """
     check_numbers(trials=trials, max_minutes=None, seed=0, confirm=confirm)
+    check_start(init=init, score=score, fine_tune=fine_tune, supernet=supernet)
     searched, _ = admitted_space(space, backbones=backbones, data=data)
     check_kind(searched)
+    if init not in KINDS:  # nothing is downloaded here
+        check_init(init, searched, load_data(searched))
     budgets = admitted_budgets(
         searched, budget_gflops=budget_gflops, budget_ms=budget_ms, objective=objective, profile=profile
     )
@@ -199,6 +211,9 @@ def dry_run(
             confirm=confirm,
             cpus_per_trial=cpus_per_trial,
             gpus_per_trial=gpus_per_trial,
+            score=(score or DEFAULT_SCORE) if init == "shared" else 0,
+            fine_tune=fine_tune,
+            lent=supernet is not None,
             note=note,
         )
     return report
@@ -218,6 +233,9 @@ def _estimate(
     confirm: int,
     cpus_per_trial: float,
     gpus_per_trial: float | None,
+    score: int,
+    fine_tune: int | None,
+    lent: bool,
     note: Callable[[str], None],
 ) -> dict[str, Any]:
     note("timing a few training steps of each backbone on this machine")
@@ -226,7 +244,7 @@ def _estimate(
     from octnas.engine.workers import plan_workers
 
     workers = plan_workers(cpus_per_trial, gpus_per_trial)
-    rungs, scores = space.proxy.rungs, scores_of(space.proxy)
+    rungs, scores = space.proxy.rungs, fine_tune or scores_of(space.proxy)
     workload = Workload(
         candidates=candidates,
         yardsticks=yardsticks,
@@ -241,12 +259,20 @@ def _estimate(
             note(f"timing {backbone}, {len(paces) + 1} of {len(feasible.backbones)}")
             noted = time.monotonic()
         paces[backbone] = _pace(space, feasible, images, backbone, threads=workers.cpus)
+    if fine_tune is not None:
+        paces = shortened(paces, fine_tune)
     seconds = workload.seconds(paces)
+    shared: dict[str, Any] = {}
+    if score:
+        shared = shared_seconds(feasible, images, score=score, lent=lent, workers=workers, note=note)
+        for name in ("search_seconds", "search_seconds_with_rungs"):
+            seconds[name] += shared["shared_seconds"]
     hours = seconds["search_seconds"] * workers.count / 3600
     return {
         "training_seconds": {name: round(pace.until[-1], 2) for name, pace in paces.items()},
         "peak_memory_mb": {name: round(pace.memory_mb) for name, pace in paces.items()},
         **{name: round(value, 1) for name, value in seconds.items()},
+        **shared,
         "trainings": {
             "candidates": candidates,
             "yardsticks": len(yardsticks),

@@ -82,6 +82,7 @@ def _estimate_rows(estimate: Mapping[str, Any]) -> dict[str, str]:
             f"{_duration(estimate['confirm_seconds'])} of the times below"
         )
     return {
+        **_shared_rows(estimate),
         "a whole training": f"{each} (from {TIMED_STEPS} timed steps each on this machine)",
         "memory of a training": f"{most:,} MB at most, {hungriest}",
         "trainings": planned,
@@ -89,6 +90,17 @@ def _estimate_rows(estimate: Mapping[str, Any]) -> dict[str, str]:
         "search, upper bound": f"{whole}, nothing stopped early; {estimate['cpu_hours']:.2g} core-hours, "
         f"{estimate['gpu_hours']:.2g} GPU-hours",
         "trainings at once": str(estimate["workers"]),
+    }
+
+
+def _shared_rows(estimate: Mapping[str, Any]) -> dict[str, str]:
+    if "shared_seconds" not in estimate:
+        return {}
+    each = ", ".join(f"{name} {_duration(value)}" for name, value in estimate["supernet_seconds"].items())
+    return {
+        "supernets": each,
+        "shared scores": f"{estimate['scored']} architectures in {_duration(estimate['scoring_seconds'])}; "
+        f"with the supernets {_duration(estimate['shared_seconds'])} of the times below",
     }
 
 

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, get_args
 
+from torch import Tensor
+
+from octnas.architecture import Architecture
 from octnas.data import ImageSet, load_data
 from octnas.engine.checks import data_source
 from octnas.engine.export_run import chosen_trial, training_folder
+from octnas.engine.initial import chosen_weights, fitted_weights, init_words
 from octnas.engine.inputs import shape_words
-from octnas.errors import afterwards, unknown_name
+from octnas.errors import RunError, afterwards, unknown_name
 from octnas.record import EpochScore, RunFolder
 from octnas.space import parse_space
 from octnas.train import (
@@ -21,13 +26,14 @@ from octnas.train import (
     settings_from_proxy,
     train_and_keep,
 )
+from octnas.train.pretrained import begins_anew
 from octnas.train.winner import Progress
 
 __all__ = ["train", "train_winner", "training_text"]
 
 _NETWORKS = {
-    "proxy": "the proxy network, trained as in the search",
-    "full": "the proxy network, trained on all training data",
+    "proxy": "the proxy network, as in the search",
+    "full": "the proxy network, on all training data",
     "target": "the target network",
 }
 
@@ -40,6 +46,7 @@ def train(
     epochs: int | None = None,
     data: str | None = None,
     seed: int = 0,
+    init: str | None = None,
     tracking_uri: str | None = None,
 ) -> dict[str, Any]:
     """Trains a trial of the search `name` (None: its best), logs it to MLflow, and reports in JSON values.
@@ -65,6 +72,7 @@ def train(
         epochs=epochs,
         data=data,
         seed=seed,
+        init=init,
         progress=_print_epoch,
         notice=_print,
     )
@@ -79,6 +87,7 @@ def train(
             params={
                 "data": report.data,
                 "seed": report.seed,
+                "init": report.init,
                 "input": shape_words(report.input_shape),
                 "peak_memory_mb": report.peak_memory_mb,
             },
@@ -95,19 +104,24 @@ def train_winner(
     epochs: int | None = None,
     data: str | None = None,
     seed: int = 0,
+    init: str | None = None,
     progress: Progress | None = None,
     notice: Callable[[str], None] | None = None,
 ) -> TrainingReport:
-    """Trains a trial's network from scratch and keeps it under the run's `trainings/TRIAL-SCALE/`.
+    """Trains a trial's network and keeps it under the run's `trainings/TRIAL-SCALE/`.
 
     Args:
         scale: "target" where there is a GPU and "full" elsewhere, if not given.
-        epochs: passes over the training images, where the scale's own number is not wanted.
+        epochs: passes over the training images, where the scale's own number is not wanted; 0 estimates the
+            batch-norm statistics of weights that `init` gives, and evaluates them as they are.
         data: a data set or a folder of images or videos by class; the search's, if not given.
+        init: the weights that it begins from: "scratch", "shared" (the search's), "torchvision", or a file or
+            folder of weights; those that the search was given, or else "scratch", if not given.
         notice: told what a user should know before a long training begins.
 
     Raises:
-        RunError: there is no such trial, or the folder cannot be written.
+        RunError: there is no such trial, the weights are not there or do not fit, or the folder cannot be
+            written.
         DataError: the images cannot be read, or are clips where the search's are still, or the other way
             round.
         TrainingDivergedError: the loss did not stay finite.
@@ -128,15 +142,18 @@ def train_winner(
         sampling=space.proxy.sampling,
         frame_stride=space.proxy.frame_stride,
     )
+    architecture = record.architecture if at_target else space.proxy_architecture(record.architecture)
+    init, weights = chosen_weights(init, run, architecture.backbone, notice)
+    initial = _initial(weights, architecture, images, as_they_are=epochs == 0, notice=notice)
     proxy = settings_from_proxy(space.proxy, images)
-    settings = settings_at_scale(proxy, scale, images=len(images.train), epochs=epochs)
-    if at_target and not on_gpu and notice is not None:
+    settings = settings_at_scale(proxy, scale, images=len(images.train), epochs=epochs or None)
+    if at_target and not on_gpu and notice is not None and epochs != 0:
         notice(
             f"{settings.scores} epochs of {record.architecture.backbone} at {_px(images)} take hours on a "
             "CPU: `--scale full` trains the proxy network in minutes, `--epochs N` is shorter"
         )
     return train_and_keep(
-        record.architecture if at_target else space.proxy_architecture(record.architecture),
+        architecture,
         images,
         settings,
         scale=scale,
@@ -144,7 +161,37 @@ def train_winner(
         folder=training_folder(run, trial_id, scale),
         source=source,
         progress=progress,
+        init=init,
+        initial=initial,
+        only_recalibrate=epochs == 0,
     )
+
+
+def _initial(
+    weights: Path | None,
+    architecture: Architecture,
+    images: ImageSet,
+    *,
+    as_they_are: bool,
+    notice: Callable[[str], None] | None,
+) -> dict[str, Tensor] | None:
+    """The state dict that a training begins from; the user hears what it does not take over."""
+    if weights is None:
+        if as_they_are:
+            raise RunError(
+                "--epochs 0 evaluates weights as they are, but none are given: name some with --init"
+            )
+        return None
+    initial, notes = fitted_weights(weights, architecture, images)
+    if as_they_are and begins_anew(initial, architecture):
+        raise RunError(
+            f"--epochs 0 evaluates weights as they are, but {weights.name} is of other classes than "
+            f"{images.name}: train --epochs 1 or more"
+        )
+    for note in notes:
+        if notice is not None:
+            notice(note)
+    return initial
 
 
 def _px(images: ImageSet) -> str:
@@ -167,8 +214,14 @@ def training_text(report: Mapping[str, Any]) -> str:
     """What `train` prints of `TrainingReport.to_dict()`."""
     test = report["test_accuracy"]
     kind = "images" if len(report["input_shape"]) == 3 else "clips"
+    words = [f"{_NETWORKS[report['scale']]}, {report['epochs']} epochs of {report['data']}"]
+    if report["epochs"] == 0:
+        words = [f"the {'target' if report['scale'] == 'target' else 'proxy'} network, not trained"]
+        words.append(f"its batch-norm statistics are of {report['data']}")
+    if report["init"] != "scratch":
+        words.append(f"begun from {init_words(report['init'])}")
     lines = [
-        f"{_NETWORKS[report['scale']]}, {report['epochs']} epochs of {report['data']}, seed {report['seed']}",
+        ", ".join([*words, f"seed {report['seed']}"]),
         f"accuracy on validation {kind}: {100 * report['accuracy']:.2f} %"
         + ("" if test is None else f", on test {kind}: {100 * test:.2f} %"),
         f"input {shape_words(report['input_shape'])}, peak memory of the training "

@@ -71,6 +71,8 @@ class Provenance:
     budget_gflops: float | None
     budget_ms: float | None = None
     """Of the target network, in milliseconds at batch 1."""
+    begun_from: str | None = None
+    """The weights that the training began from, in words; None: drawn by its seed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,7 +154,7 @@ def _figures(
         ("parameters of this network", f"{cost.params:,}"),
         ("compute of the target", f"{provenance.target_gflops:.3f} GFLOPs {UNIT}: {provenance.target}"),
         ("parameters of the target", f"{provenance.target_params:,}"),
-        ("weights from", f"{of}; {provenance.epochs} epochs, seed {provenance.seed}"),
+        ("weights from", f"{of}; {provenance.epochs} epochs, seed {provenance.seed}{_begun(provenance)}"),
         ("validation accuracy, as trained", _percent(provenance.accuracy)),
     ]
     shown = f"{what}s of random pixels" if data is None else f"validation {what}s"
@@ -167,6 +169,12 @@ def _figures(
     difference = f"{verification.max_abs_difference:.2g} (logits up to {verification.logit_scale:.3g})"
     rows.append(("largest difference of a logit, files against network", f"{difference}, on {images}"))
     return "## Figures\n\n" + _table(("figure", "value"), rows)
+
+
+def _begun(provenance: Provenance) -> str:
+    """Weights have a licence of their own: the card says whose they were."""
+    words = provenance.begun_from
+    return "" if words is None else f", begun from {_escaped(words)}"
 
 
 def _latency(timings: Timings, provenance: Provenance) -> str:

@@ -76,6 +76,8 @@ class ExportReport:
     """Of this network's ONNX file, beside its plain twin's, with the keys of `latency --json`."""
     target_latency: Mapping[str, Any] | None = None
     """Of the target network, likewise, where it is another than this one."""
+    epochs: int | None = None
+    """Of this training; 0: weights that were given, with batch-norm statistics of these images."""
 
     def to_dict(self) -> dict[str, Any]:
         """What `export --json` prints."""
@@ -87,6 +89,7 @@ class ExportReport:
             "max_abs_difference": self.max_abs_difference,
             "images": self.images,
             "training": self.training,
+            "epochs": self.epochs,
             "input_shape": list(self.input_shape),
             "gflops": self.gflops,
             "latency": None if self.latency is None else dict(self.latency),
@@ -170,6 +173,7 @@ def export_model(
         gflops=total.gflops,
         latency=None if timings is None else timings.network,
         target_latency=None if timings is None else timings.target,
+        epochs=provenance.epochs,
     )
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import PurePath
 
 from octnas.architecture import Architecture
 from octnas.front.axis import budget_words, device_words, input_words, samples
-from octnas.record import SearchHeader, TrialRecord
+from octnas.record import SearchHeader, SharedScore, TrialRecord
 
 __all__ = [
     "SLOWER",
@@ -19,6 +20,7 @@ __all__ = [
     "points",
     "slower_than_plain",
     "stages",
+    "start_words",
     "trial_label",
     "units",
     "what_search",
@@ -41,7 +43,7 @@ def alphas_by_stage(architecture: Architecture) -> dict[int, tuple[float, ...]]:
     return stages
 
 
-def stages(record: TrialRecord) -> list[str]:
+def stages(record: TrialRecord | SharedScore) -> list[str]:
     """ "1: 0.25 0.5 0.25 0.25" for each stage, digits as short as they go; in stages of many layers runs of
     one alpha as "0.25 x 12"."""
     lines = []
@@ -101,9 +103,27 @@ def what_search(header: SearchHeader) -> str:
 def units(header: SearchHeader) -> str:
     """Whose figures those of a search are, and for which device its ms are predicted."""
     whose = "GFLOPs: 10^9 multiply-adds of the target network"
-    whose += f"; accuracy: validation {samples(header)}, of the proxy"
+    whose += f"; accuracy: validation {samples(header)}, of the proxy{start_words(header)}"
+    if header.options.get("init") == "shared":
+        whose += "; shared: of the proxy on shared weights, before any training of its own"
     device = device_words(header)
     return whose if device is None else f"{whose}; ms: predicted latency of the target network on {device}"
+
+
+def start_words(header: SearchHeader) -> str:
+    """Where the weights of a search's trials come from, for after "the proxy"; "" where all are from scratch.
+
+    The search writes it into its header's options as "init", and the length of a short training from given
+    weights as "fine_tune".
+    """
+    init, epochs = str(header.options.get("init", "scratch")), header.options.get("fine_tune")
+    if init == "scratch":
+        return ""
+    known = {"shared": "shared weights", "torchvision": "torchvision's weights"}
+    weights = known.get(init, f"the weights in {PurePath(init).name}")
+    if epochs is not None:
+        return f", fine-tuned for {epochs} epoch{'' if epochs == 1 else 's'} from {weights}"
+    return ", trained from scratch" if init == "shared" else f", trained from {weights}"
 
 
 def slower_than_plain(header: SearchHeader, record: TrialRecord) -> bool | None:

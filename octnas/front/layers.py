@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from octnas.front.axis import Axis
-from octnas.front.describe import dims_label, is_uniform
+from octnas.front.cloud import Cloud, cloud_of, scored_at, widened
+from octnas.front.describe import is_uniform
 from octnas.front.pareto import pareto_front
 from octnas.front.result import SearchResult
 from octnas.record import TrialRecord, TrialState
@@ -55,7 +56,8 @@ class Layers:
     them. `uniform_line` is the non-dominated part of `uniform`, `confirmed` are those with an accuracy over
     two further seeds or more, whatever their group. `low` to `high` is the range of accuracy that shows every
     complete trial and the bars of confirming seeds, `left` to `right` the costs of what fits, with a strip
-    beyond the budget.
+    beyond the budget. `cloud` are the shared scores, which widen a range as far as `octnas.front.cloud` lets
+    them.
     """
 
     front: tuple[TrialRecord, ...]
@@ -69,6 +71,7 @@ class Layers:
     front_line: tuple[TrialRecord, ...]
     uniform_line: tuple[TrialRecord, ...]
     confirmed: tuple[Confirmed, ...]
+    cloud: Cloud | None
     axis: Axis
     low: float
     high: float
@@ -147,6 +150,13 @@ def sort_layers(result: SearchResult) -> Layers:
     left, right = _costs(
         [axis.cost(each) for each in shown if each.within_budget], result.budget, result.limit
     )
+    scored = scored_at(result)
+    if shown:
+        left, _ = widened(left, right, [cost for cost, _ in scored])
+        low, high = widened(low, high, [each.accuracy for _, each in scored])
+    elif scored:
+        left, right = _costs([cost for cost, _ in scored], result.budget, result.limit)
+        low, high = _range([each.accuracy for _, each in scored])
     return Layers(
         front=tuple(record for record in complete if record.id in on_front),
         dominated=tuple(record for record in complete if record.id not in on_front),
@@ -159,6 +169,7 @@ def sort_layers(result: SearchResult) -> Layers:
         front_line=tuple(result.front),
         uniform_line=tuple(pareto_front(uniform, result.limit, axis.objective)),
         confirmed=confirmed,
+        cloud=cloud_of(scored, (left, right), (low, high)),
         axis=axis,
         low=low,
         high=high,
@@ -186,14 +197,14 @@ def staircase(line: Iterable[TrialRecord], end: float, axis: Axis) -> tuple[list
 
 def backbone_colours(result: SearchResult) -> dict[str, str]:
     """A colour for each backbone of the search, the same in every picture of it; 2D ones first."""
-    dims = {record.architecture.backbone: record.architecture.dims for record in result.trials}
+    dims = {each.backbone: each.dims for each in result.architectures}
     names = sorted(dims, key=lambda name: (dims[name], len(name), name))
     return {name: BACKBONE_COLOURS[index % len(BACKBONE_COLOURS)] for index, name in enumerate(names)}
 
 
 def backbone_names(result: SearchResult) -> dict[str, str]:
     """What a picture calls each backbone of the search: with 2D or 3D where there are both."""
-    dims = {record.architecture.backbone: dims_label(record) for record in result.trials}
+    dims = {each.backbone: f"{each.dims}D" for each in result.architectures}
     return {name: f"{name} ({each})" if result.mixed else name for name, each in dims.items()}
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 import os
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from octnas.front.axis import Axis, budget_note, samples
+from octnas.front.cloud import Cloud
 from octnas.front.describe import SLOWER, what_search
 from octnas.front.labels import Canvas, place_labels
 from octnas.front.layers import (
@@ -20,10 +21,13 @@ from octnas.front.layers import (
     sort_layers,
     staircase,
 )
+from octnas.front.palette import INK, MUTED, OVER, SLOWER_COLOUR
+from octnas.front.png_volume import draw_volume, style_axes
 from octnas.front.result import SearchResult
+from octnas.front.shared_text import agreement_words, is_low
 from octnas.front.text import state_counts
+from octnas.front.trust import LOW_TAU
 from octnas.front.verdict import claim_sentence
-from octnas.front.volume import volume_curve
 from octnas.record import TrialRecord
 
 if TYPE_CHECKING:
@@ -32,10 +36,6 @@ if TYPE_CHECKING:
 
 __all__ = ["png_bytes", "write_png"]
 
-_INK = "#1f2933"
-_MUTED = "#6b7785"
-_GRID = "#e4e8ec"
-_SLOWER = "#b00020"
 _INCHES = (11.0, 9.8)
 _AXES = (0.075, 3.48 / 9.8, 0.9, 4.75 / 9.8)
 """Left, bottom, width and height of the inner part in shares of the picture."""
@@ -68,8 +68,8 @@ def png_bytes(result: SearchResult) -> bytes:
     style: Any = {
         "font.family": "DejaVu Sans",
         "font.size": 10,
-        "text.color": _INK,
-        "axes.labelcolor": _INK,
+        "text.color": INK,
+        "axes.labelcolor": INK,
         "text.usetex": False,
         "text.parse_math": False,  # a name with dollar signs is a name
     }
@@ -85,13 +85,13 @@ def png_bytes(result: SearchResult) -> bytes:
         _labels(axes, result, layers, place)
         bars = _bars(axes, layers)
         _legend(figure, result, layers, bars)
-        _volume(figure.add_axes(_VOLUME_AXES), result)
+        draw_volume(figure.add_axes(_VOLUME_AXES), result)
         figure.text(0.075, 0.962, f"{layers.axis.subject}: {result.name}", fontsize=15, weight="bold")
         subtitle = (
             f"{what_search(result.header)}; {state_counts(result)}; hypervolume {result.hypervolume:.4f}"
         )
         size, letters = _SENTENCES[0]
-        figure.text(0.075, 0.935, subtitle, fontsize=size * min(1, letters / len(subtitle)), color=_MUTED)
+        figure.text(0.075, 0.935, subtitle, fontsize=size * min(1, letters / len(subtitle)), color=MUTED)
         size, said = _said(result, layers)
         figure.text(0.075, 0.922, said, fontsize=size, va="top", linespacing=1.35)
         content = io.BytesIO()
@@ -114,12 +114,24 @@ def _said(result: SearchResult, layers: Layers) -> tuple[float, str]:
         said = "No candidate and uniform yardstick were trained with seeds in common, so nothing is claimed."
     else:
         said = "Nothing was confirmed with further seeds: each accuracy is of one seed."
+    said += _said_of_scores(result, layers)
     filled = [(size, textwrap.fill(said, letters)) for size, letters in _SENTENCES]
     return filled[0] if filled[0][1].count("\n") < 4 else filled[1]
 
 
+def _said_of_scores(result: SearchResult, layers: Layers) -> str:
+    """Which number is which, where the picture shows shared scores."""
+    if layers.cloud is None or not layers.cloud.inside:
+        return ""
+    own = result.agreement
+    low = f", under {LOW_TAU:g}" if is_low(own) else ""
+    known = own.tau_interval is not None
+    tau = f" (Kendall's tau with the trainings {agreement_words(own)}{low})" if known else ""
+    return f" Faint dots: accuracy on shared weights, before any training of an architecture's own{tau}."
+
+
 def _frame(axes: Axes, result: SearchResult, layers: Layers) -> None:
-    _style(axes)
+    style_axes(axes)
     axes.set_xlim(layers.left, layers.right)
     axes.set_ylim(100 * layers.low, 100 * layers.high)
     title = layers.axis.title
@@ -133,8 +145,8 @@ def _frame(axes: Axes, result: SearchResult, layers: Layers) -> None:
             budget_note(result.header), (0.995, 0.02), xycoords="axes fraction", ha="right", fontsize=9
         )
         return
-    axes.axvspan(result.budget, layers.right, color="#f4f5f7", zorder=0)
-    axes.axvline(result.budget, color=_INK, linewidth=1.2, linestyle=(0, (2, 2)), zorder=1)
+    axes.axvspan(result.budget, layers.right, color=OVER, zorder=0)
+    axes.axvline(result.budget, color=INK, linewidth=1.2, linestyle=(0, (2, 2)), zorder=1)
     axes.annotate(
         budget_note(result.header),
         (result.budget, 0.04),
@@ -145,20 +157,10 @@ def _frame(axes: Axes, result: SearchResult, layers: Layers) -> None:
     )
 
 
-def _style(axes: Axes) -> None:
-    axes.grid(color=_GRID, linewidth=0.8)
-    axes.set_axisbelow(True)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    for side in ("left", "bottom"):
-        axes.spines[side].set_color(_MUTED)
-    axes.tick_params(colors=_MUTED, labelcolor=_INK)
-
-
 def _lines(axes: Axes, result: SearchResult, layers: Layers) -> None:
     for line, colour, width, dash in (
-        (layers.uniform_line, _MUTED, 1.5, (0, (5, 3))),
-        (layers.front_line, _INK, 2.0, "solid"),
+        (layers.uniform_line, MUTED, 1.5, (0, (5, 3))),
+        (layers.front_line, INK, 2.0, "solid"),
     ):
         xs, ys = staircase(line, result.limit, layers.axis)
         axes.plot(xs, [100 * y for y in ys], color=colour, linewidth=width, linestyle=dash, zorder=2)
@@ -166,6 +168,8 @@ def _lines(axes: Axes, result: SearchResult, layers: Layers) -> None:
 
 def _points(axes: Axes, result: SearchResult, layers: Layers) -> None:
     colours = backbone_colours(result)
+    if layers.cloud is not None:
+        _cloud(axes, layers.cloud, colours)
 
     def draw(records: Sequence[TrialRecord], marker: str, size: float, *, hollow: bool, **more: Any) -> None:
         tints = [colours[record.architecture.backbone] for record in records]
@@ -198,14 +202,27 @@ def _points(axes: Axes, result: SearchResult, layers: Layers) -> None:
             [100 * y],
             s=160,
             facecolors="none",
-            edgecolors=_SLOWER,
+            edgecolors=SLOWER_COLOUR,
             linewidths=1.6,
             zorder=7.5,
             clip_on=False,
         )
     if result.best is not None:
         x, y = layers.place(result.best)
-        axes.scatter([x], [100 * y], s=260, facecolors="none", edgecolors=_INK, linewidths=1.5, zorder=8)
+        axes.scatter([x], [100 * y], s=260, facecolors="none", edgecolors=INK, linewidths=1.5, zorder=8)
+
+
+def _cloud(axes: Axes, cloud: Cloud, colours: Mapping[str, str]) -> None:
+    """Shared scores as faint dots behind the trials."""
+    axes.scatter(
+        cloud.costs,
+        [100 * each.accuracy for each in cloud.scores],
+        s=10,
+        c=[colours[each.architecture.backbone] for each in cloud.scores],
+        alpha=0.22,
+        linewidths=0,
+        zorder=1.5,
+    )
 
 
 def _bars(axes: Axes, layers: Layers) -> ErrorbarContainer | None:
@@ -214,7 +231,7 @@ def _bars(axes: Axes, layers: Layers) -> ErrorbarContainer | None:
         return None
     for each in layers.confirmed:
         x, y = layers.place(each.record)
-        axes.plot([x, x], [100 * y, 100 * each.mean], color=_INK, linewidth=0.8, linestyle=":", zorder=8)
+        axes.plot([x, x], [100 * y, 100 * each.mean], color=INK, linewidth=0.8, linestyle=":", zorder=8)
     return axes.errorbar(
         [layers.place(each.record)[0] for each in layers.confirmed],
         [100 * each.mean for each in layers.confirmed],
@@ -222,45 +239,13 @@ def _bars(axes: Axes, layers: Layers) -> ErrorbarContainer | None:
         label=layers.bars_name,
         marker="_",
         linestyle="",
-        color=_INK,
+        color=INK,
         markersize=11,
         markeredgewidth=2.2,
         elinewidth=1.5,
         capsize=3.5,
         zorder=8,
     )
-
-
-def _volume(axes: Axes, result: SearchResult) -> None:
-    """Hypervolume by trial as a staircase, above what the yardsticks reach without any candidate."""
-    from matplotlib.ticker import MaxNLocator
-
-    _style(axes)
-    axes.set_xlabel("complete trials (diamonds: yardsticks)", fontsize=10)
-    axes.set_ylabel("hypervolume", fontsize=10)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.yaxis.set_major_locator(MaxNLocator(nbins=4))
-    curve = volume_curve(result)
-    axes.set_xlim(0, 1.02 * max(len(result.hypervolume_by_trial), 1))
-    axes.set_ylim(curve.low, curve.high)
-    if curve.yardsticks:
-        axes.axhline(curve.yardsticks, color=_MUTED, linewidth=1.2, linestyle=(0, (5, 3)))
-        axes.annotate(
-            f"yardsticks alone {curve.yardsticks:.4f}",
-            (1.0, curve.yardsticks),
-            xycoords=("axes fraction", "data"),
-            xytext=(-4, -3),
-            textcoords="offset points",
-            ha="right",
-            va="top",
-            fontsize=9,
-        )
-    xs, ys = [each.number for each in curve.points], [each.volume for each in curve.points]
-    axes.plot(xs, ys, color=_INK, drawstyle="steps-post")
-    for marker, yardstick in (("D", True), ("o", False)):
-        part = [each for each in curve.points if (each.record.yardstick is not None) is yardstick]
-        xs, ys = [each.number for each in part], [each.volume for each in part]
-        axes.scatter(xs, ys, s=22, marker=marker, color=_INK, zorder=3)
 
 
 def _labels(
@@ -292,14 +277,12 @@ def _legend(figure: Any, result: SearchResult, layers: Layers, bars: ErrorbarCon
     from matplotlib.lines import Line2D
 
     def key(label: str, marker: str = "", *, hollow: bool = False, **more: Any) -> Line2D:
-        face = "white" if hollow else _MUTED
-        return Line2D(
-            [], [], marker=marker, label=label, **{"color": _MUTED, "markerfacecolor": face, **more}
-        )
+        face = "white" if hollow else MUTED
+        return Line2D([], [], marker=marker, label=label, **{"color": MUTED, "markerfacecolor": face, **more})
 
     below = f"{len(layers.below)} below this range"
     keys = (
-        (layers.front_line, key("front", "o", markersize=9, color=_INK, linewidth=2)),
+        (layers.front_line, key("front", "o", markersize=9, color=INK, linewidth=2)),
         (layers.dominated, key("dominated", "o", markersize=6, alpha=0.4, linestyle="")),
         (layers.inside, key(layers.early_name, "o", hollow=True, markersize=5, alpha=0.6, linestyle="")),
         (layers.below, key(below, "v", hollow=True, markersize=5, alpha=0.6, linestyle="")),
@@ -307,11 +290,16 @@ def _legend(figure: Any, result: SearchResult, layers: Layers, bars: ErrorbarCon
         (layers.plain, key("plain", "s", markersize=7, linestyle="")),
         (layers.over, key("over budget", "X", hollow=True, markersize=8, linestyle="")),
         (layers.volumetric, key(VOLUMETRIC, "+", markersize=7, markeredgewidth=1.8, linestyle="")),
-        (layers.slower, key(SLOWER, "o", markerfacecolor="none", markersize=10, color=_SLOWER, linestyle="")),
+        (
+            layers.slower,
+            key(SLOWER, "o", markerfacecolor="none", markersize=10, color=SLOWER_COLOUR, linestyle=""),
+        ),
     )
     shapes: list[Any] = [drawn for records, drawn in keys if records]
     if bars is not None:
         shapes.append(bars)
+    if layers.cloud is not None:
+        shapes.append(key(layers.cloud.name, "o", markersize=3, alpha=0.5, linestyle=""))
     names = backbone_names(result)
     backbones = [
         Line2D([], [], marker="o", linestyle="", markersize=8, color=colour, label=names[name])

@@ -12,6 +12,8 @@ from octnas.front.describe import SLOWER, dims_label, mean_alphas, percent, unit
 from octnas.front.picture import html_page
 from octnas.front.png import png_bytes
 from octnas.front.result import SearchResult
+from octnas.front.shared import Shared
+from octnas.front.shared_text import SHARED_HEAD, shared_lines, warning_lines
 from octnas.front.text import state_counts
 from octnas.front.verdict import SEEDS_HEAD, confirmed_lines, verdict
 from octnas.record import FrontReport
@@ -42,6 +44,7 @@ _COLUMNS = (
     "accuracy_seed_sd",
     "test_accuracy_mean",
     "test_accuracy_sd",
+    "shared_accuracy",
 )
 
 
@@ -50,7 +53,8 @@ _SPACE = "&emsp;"
 
 
 def front_report(result: SearchResult) -> FrontReport:
-    """Description, front.csv, trials.csv, front.html and front.png of a search as it stands."""
+    """Description, front.csv, trials.csv, front.html and front.png of a search as it stands, and shared.csv
+    with its shared scores, if it has any weights that are shared."""
     front = {record.id for record in result.front}
     return FrontReport(
         note=_note(result),
@@ -62,9 +66,11 @@ def front_report(result: SearchResult) -> FrontReport:
             "trials.csv": _table(result, {record.id for record in result.trials}),
             "front.html": html_page(result),
             "front.png": png_bytes(result),
+            **({} if result.shared is None else {"shared.csv": _scores(result.shared)}),
         },
         hypervolumes=tuple(volume for _, volume in result.hypervolume_by_trial),
         claim=_claim_values(result.claim),
+        shared=_shared_values(result),
         outcome=None if result.claim is None else result.claim.outcome,
     )
 
@@ -84,6 +90,23 @@ def _claim_values(claim: Claim | None) -> dict[str, float]:
     return values
 
 
+def _shared_values(result: SearchResult) -> dict[str, float]:
+    """The figures of shared weights by metric's name; what is not known is left out."""
+    if result.shared is None:
+        return {}
+    own, predictor = result.agreement, result.shared.predictor or {}
+    low, high = own.tau_interval or (None, None)
+    values = {
+        "shared_scored": float(len(result.shared.scores)),
+        "shared_tau": None if low is None else own.tau,  # of three trials it says nothing
+        "shared_tau_low": low,
+        "shared_tau_high": high,
+        "predictor_tau": predictor.get("tau"),
+        **{f"supernet_accuracy/{each.backbone}": each.accuracy for each in result.shared.supernets},
+    }
+    return {name: value for name, value in values.items() if value is not None}
+
+
 def _note(result: SearchResult) -> str:
     """What was found, in Markdown: the best candidate, the verdict, and the front beside the yardsticks."""
     if result.best is None:
@@ -97,6 +120,9 @@ def _note(result: SearchResult) -> str:
     parts = [f"{found} {verdict(result)}", *_markdown_table(result)]
     if confirmed := confirmed_lines(result):
         parts.append("\n".join((f"{SEEDS_HEAD}\n", *(f"- {line}" for line in confirmed))))
+    if lines := shared_lines(result):
+        parts.append("\n".join((f"{SHARED_HEAD}\n", *(f"- {line}" for line in lines))))
+    parts += [f"**{line}**" for line in warning_lines(result)]
     parts.append(f"{units(result.header)}. {state_counts(result)}.")
     return "\n\n".join(parts)
 
@@ -106,12 +132,13 @@ def _markdown_table(result: SearchResult) -> list[str]:
     if not result.compared:
         return []
     front = {record.id for record in result.front}
-    timed = result.timed
+    timed, shared = result.timed, result.shared is not None
     heads = (
         "trial",
         "GFLOPs",
         *(("ms",) if timed else ()),
         "accuracy",
+        *(("on shared weights",) if shared else ()),
         "backbone",
         *(("dims",) if result.mixed else ()),
         "mean alpha by stage",
@@ -126,7 +153,8 @@ def _markdown_table(result: SearchResult) -> list[str]:
         latency = "-" if record.latency_ms is None else milliseconds(record.latency_ms)
         rows.append(
             f"| {label}{_SPACE} | {record.gflops:.3f} |{f' {latency} |' if timed else ''} "
-            f"{percent(record.accuracy)} | {record.architecture.backbone} |"
+            f"{percent(record.accuracy)} |{f' {percent(record.shared_accuracy)} |' if shared else ''} "
+            f"{record.architecture.backbone} |"
             f"{f' {dims_label(record)} |' if result.mixed else ''} {mean_alphas(record)} | {place} |"
         )
     return ["\n".join(rows)]
@@ -148,4 +176,24 @@ def _table(result: SearchResult, ids: set[str]) -> str:
                 "alphas": " ".join(f"{each:.3g}" for each in record.architecture.alphas),
             }
             writer.writerow(["" if row[column] is None else row[column] for column in _COLUMNS])
+    return text.getvalue()
+
+
+def _scores(shared: Shared) -> str:
+    """Every shared score, in the order of scoring."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("digest", "backbone", "gflops", "latency_ms", "shared_accuracy", "loss", "low_channels"))
+    for each in shared.scores:
+        architecture = each.architecture
+        row = (
+            architecture.digest,
+            architecture.backbone,
+            each.gflops,
+            each.latency_ms,
+            each.accuracy,
+            each.loss,
+        )
+        lows = " ".join(map(str, architecture.low_channels))
+        writer.writerow([*("" if value is None else value for value in row), lows])
     return text.getvalue()

@@ -7,10 +7,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from octnas.architecture import Architecture
 from octnas.front import pareto
 from octnas.front.axis import Axis
 from octnas.front.claim import Claim, claim
+from octnas.front.correlation import Agreement
 from octnas.front.describe import slower_than_plain
+from octnas.front.shared import Shared, own_agreement, shared_of
+from octnas.front.trust import rank_warning
 from octnas.record import Objective, RunFolder, SearchHeader, TrialRecord, TrialState, replay
 
 __all__ = ["SearchResult"]
@@ -21,12 +25,15 @@ class SearchResult:
     """What a search was asked for and all its trials as they stand.
 
     `finished` are the ids of the complete trials in the order in which they became so, as a run's journal
-    tells; where it is not known it is empty, and `hypervolume_by_trial` takes the order of starting.
+    tells; where it is not known it is empty, and `hypervolume_by_trial` takes the order of starting. `shared`
+    is what the run knows of shared weights, `rank_warning` what `octnas rank` found against its proxy.
     """
 
     header: SearchHeader
     records: tuple[TrialRecord, ...]
     finished: tuple[str, ...] = field(default=(), compare=False)
+    shared: Shared | None = None
+    rank_warning: str | None = None
 
     @classmethod
     def from_run(cls, name: str) -> SearchResult:
@@ -45,7 +52,13 @@ class SearchResult:
             RunError: the journal cannot be read.
         """
         events = run.journal.read()
-        return cls(header=run.header, records=tuple(replay(events)), finished=_finished(events))
+        return cls(
+            header=run.header,
+            records=tuple(replay(events)),
+            finished=_finished(events),
+            shared=shared_of(run.header, events),
+            rank_warning=rank_warning(run),
+        )
 
     @property
     def name(self) -> str:
@@ -144,14 +157,30 @@ class SearchResult:
         return claim(self)
 
     @property
+    def init(self) -> str:
+        """Where trials' weights come from: "scratch", "shared", "torchvision" or a path."""
+        return str(self.header.options.get("init", "scratch"))
+
+    @cached_property
+    def architectures(self) -> tuple[Architecture, ...]:
+        """Of all trials, then of all shared scores."""
+        scored = () if self.shared is None else self.shared.scores
+        return (*(each.architecture for each in self.records), *(each.architecture for each in scored))
+
+    @cached_property
+    def agreement(self) -> Agreement:
+        """How shared scores agree with this search's own trainings; see `octnas.front.shared`."""
+        return own_agreement(self.records)
+
+    @property
     def timed(self) -> bool:
         """Whether latencies are known, for tables and pictures to show."""
         return any(record.latency_ms is not None for record in self.records)
 
-    @property
+    @cached_property
     def mixed(self) -> bool:
         """Whether backbones of 2D and of 3D take part, so that tables and pictures must tell them apart."""
-        return len({record.architecture.dims for record in self.records}) > 1
+        return len({each.dims for each in self.architectures}) > 1
 
     def slower_than_plain(self, record: TrialRecord) -> bool | None:
         """Whether it is predicted to be slower than its plain network; see `octnas.front.describe`."""
@@ -185,6 +214,9 @@ class SearchResult:
             "space": self.header.space,
             "data": self.header.data,
             "seed": self.header.seed,
+            "init": self.init,
+            "shared": None if self.shared is None else self.shared.to_dict(self.agreement),
+            "rank_warning": self.rank_warning,
             "trials": [
                 {**record.summary(), "slower_than_plain": self.slower_than_plain(record)}
                 for record in self.trials

@@ -17,6 +17,7 @@ from octnas.front.describe import (
     what_search,
 )
 from octnas.front.result import SearchResult
+from octnas.front.shared_text import SHARED_HEAD, shared_lines, warning_lines
 from octnas.front.verdict import SEEDS_HEAD, confirmed_lines, verdict
 from octnas.record import TrialState, run_path
 
@@ -37,7 +38,8 @@ def front_table(result: SearchResult) -> Table:
 
     Where backbones of 2D and of 3D take part, a column tells them apart.
 
-    Latencies stand beside the GFLOPs where they are known, with a star where they are above plain's.
+    Latencies stand beside the GFLOPs where they are known, with a star where they are above plain's; beside
+    the accuracies what the architectures reached on shared weights, where the search has any.
     """
     from rich import box
     from rich.markup import escape
@@ -49,7 +51,8 @@ def front_table(result: SearchResult) -> Table:
     longest = max((len(each.architecture.backbone) for each in result.compared), default=0)
     # The stages of a MobileNet are more than a terminal of 80 holds beside all else.
     few = all(each.architecture.table().slots[-1].stage <= _FEW_STAGES for each in result.compared)
-    if timed or result.mixed or longest > _NAME_LETTERS or not few:
+    shared = result.shared is not None
+    if timed or result.mixed or shared or longest > _NAME_LETTERS or not few:
         table.padding = 0  # else seven columns fold in a terminal of 80
     table.caption = escape(f"{units(result.header)}{f'; * {SLOWER_NOTE}' if slower else ''}")
     table.caption_justify = "left"
@@ -59,6 +62,8 @@ def front_table(result: SearchResult) -> Table:
     if timed:
         table.add_column("ms", justify="right", no_wrap=True)
     table.add_column("accuracy", justify="right", no_wrap=True)
+    if shared:
+        table.add_column("shared", justify="right", no_wrap=True)
     table.add_column("backbone", overflow="fold", min_width=min(longest, _NAME_LETTERS))
     if result.mixed:
         table.add_column("dims", no_wrap=True)
@@ -75,6 +80,7 @@ def front_table(result: SearchResult) -> Table:
             f"{record.gflops:.3f}",
             *([f"{latency}{star}"] if timed else []),
             percent(record.accuracy) if record.accuracy is not None else str(record.state),
+            *([percent(record.shared_accuracy)] if shared else []),
             record.architecture.backbone,
             *([dims_label(record)] if result.mixed else []),
             mean_alphas(record),
@@ -102,6 +108,9 @@ def result_text(result: SearchResult) -> RenderableType:
     confirmed = [Text(line) for line in ([SEEDS_HEAD, *(f"  {each}" for each in lines), ""] if lines else [])]
     parts: list[RenderableType] = [Text(head), front_table(result), *confirmed, *reasons]
     parts.append(Text(f"\n{verdict(result)}" if reasons or not confirmed else verdict(result)))
+    if lines := shared_lines(result):
+        parts.append(Text("\n".join((f"\n{SHARED_HEAD}", *(f"  {each}" for each in lines)))))
+    parts += [Text(f"\n{line}", style="yellow") for line in warning_lines(result)]
     picture = run_path(result.name) / "front.html"
     if picture.is_file():
         parts.append(Text(f"\nPicture: {_short(picture)}"))
@@ -138,6 +147,9 @@ def runs_table(runs: Sequence[dict[str, Any]]) -> RenderableType:
     for run in runs:
         budget = _budgets(run["budget_gflops"], run.get("budget_ms"))
         trials = f"{run['finished']}/{run['trials']}"
+        if run.get("kind") == "supernet":
+            scored = f", {run['scored']} scored" if run["scored"] else ""
+            trials = f"{run['supernets']} {'supernet' if run['supernets'] == 1 else 'supernets'}{scored}"
         created = run["created"][:16].replace("T", " ")
         table.add_row(escape(run["name"]), run["state"], trials, escape(run["space"]), budget, created)
     return table

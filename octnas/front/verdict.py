@@ -54,6 +54,11 @@ def verdict_sentences(result: SearchResult, noise_points: float | None = None) -
         record for record in result.trials if record.state is TrialState.COMPLETE and record.within_budget
     ]
     candidates = [record for record in done if record.yardstick is None]
+    if result.header.options.get("kind") == "supernet":
+        return [
+            "These are shared weights by themselves, without trials: `octnas search --init shared --supernet "
+            f"{result.name}` searches with them."
+        ]
     if not candidates:
         return ["No candidate is complete, so nothing can be said about the search yet."]
     claim = result.claim

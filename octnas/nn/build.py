@@ -14,9 +14,10 @@ from octnas.errors import ArchitectureError
 from octnas.nn.initial import initialise
 from octnas.nn.layers import Excitation, OctPool, activated, concatenated, means, summed
 from octnas.nn.maps import Map, repartition
-from octnas.nn.norm import OctBatchNorm2d, OctBatchNorm3d
-from octnas.nn.octconv import OctConv2d, OctConv3d
+from octnas.nn.norm import OctaveNorm, OctBatchNorm2d, OctBatchNorm3d
+from octnas.nn.octconv import OctaveConv, OctConv2d, OctConv3d
 from octnas.nn.steps import Path, reads_of, walk_of
+from octnas.nn.twins import on_same_parameters
 
 __all__ = ["OctaveNetwork", "build"]
 
@@ -49,12 +50,47 @@ class OctaveNetwork(nn.Module):
         for node in self.table.nodes:
             for path, module in self._modules_of(node):
                 self._register(path, module)
+        self._arrange()
+        self.reset_parameters(zero_init_residual=zero_init_residual)
+
+    def _arrange(self) -> None:
         # Where the last map is a concatenation, the features go to the classifier in channel order.
         order = self._order(reads_of(self.table.nodes[-1])[0])
         places = None if order is None else torch.tensor(sorted(range(len(order)), key=order.__getitem__))
         self.register_buffer("_head_order", places, persistent=False)
         self._walk = walk_of(self.table, self._lows)
-        self.reset_parameters(zero_init_residual=zero_init_residual)
+
+    def twin(self, architecture: Architecture) -> OctaveNetwork:
+        """The network of another architecture on the very parameters of this one.
+
+        No weight is drawn, copied or checked, so that it is made in a small part of the time of `build`. Its
+        buffers are its own and as `build` leaves them, on the parameters' device; hooks stay behind.
+
+        Args:
+            architecture: of the same backbone, width and stem.
+        """
+        twin = cast(OctaveNetwork, on_same_parameters(self))
+        twin.architecture = architecture
+        lows = twin._lows = self.table.lows(architecture.low_channels)
+        for node in self.table.nodes:
+            match node:
+                case Conv():
+                    conv = cast(OctaveConv, twin.get_submodule(node.name))
+                    conv.low_in, conv.low_out = self.table.low_in(node, lows), lows[node.name]
+                    conv.downsample = "strided" if node.slot is None else architecture.downsample
+                    conv.keep_orders(twin._order_in(node), twin._order_out(node))
+                    norm = node.norm
+                case Norm():
+                    norm = node.name
+                case Excite():
+                    cast(Excitation, twin.get_submodule(node.name)).low = lows[node.name]
+                    continue
+                case _:
+                    continue
+            if norm is not None:
+                cast(OctaveNorm, twin.get_submodule(norm)).divide(lows[node.name], twin._order(node.name))
+        twin._arrange()
+        return twin
 
     def reset_parameters(self, *, zero_init_residual: bool = False) -> None:
         """He initialisation for convolutions, 1 and 0 for normalisation, as torchvision does.
@@ -185,9 +221,15 @@ class OctaveNetwork(nn.Module):
             groups=node.groups,
             # The stem strides in every network: only searched layers differ in downsampling.
             downsample="strided" if node.slot is None else self.architecture.downsample,
-            order_in=None if node.groups > 1 else self._order(node.reads),
-            order_out=None if node.depthwise else self._order(node.name),
+            order_in=self._order_in(node),
+            order_out=self._order_out(node),
         )
+
+    def _order_in(self, node: Conv) -> tuple[int, ...] | None:
+        return None if node.groups > 1 else self._order(node.reads)
+
+    def _order_out(self, node: Conv) -> tuple[int, ...] | None:
+        return None if node.depthwise else self._order(node.name)
 
 
 def build(

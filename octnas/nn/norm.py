@@ -45,11 +45,14 @@ class OctaveNorm(_BatchNorm):
         if low % groups or channels % groups:
             raise ArchitectureError(f"`low` must be a multiple of {groups=}, but got {low=} of {channels=}")
         super().__init__(channels, eps=eps, momentum=momentum)
+        self.divide(low, branch_order([(channels, low, groups)]) if order is None else order)
+
+    def divide(self, low: int, order: Sequence[int] | None) -> None:
+        """Takes the number of low channels, and their order; see the constructor."""
         self.low = low
-        if order is None:
-            order = branch_order([(channels, low, groups)])
         # No part of the state dict, which does not depend on alpha.
-        self.register_buffer("order", None if order is None else torch.tensor(order), persistent=False)
+        places = None if order is None else torch.tensor(order, device=self.weight.device)
+        self.register_buffer("order", places, persistent=False)
 
     def forward(self, x: Tensor | Map) -> Map:  # type: ignore[override]
         """(high, low) -> (high, low), each branch normalised by itself; a tensor is a map without low."""

@@ -111,11 +111,8 @@ class OctaveConv(nn.Module):
             )
         if depthwise:
             check_depthwise(in_channels, out_channels, self.low_in, self.low_out)
-        elif groups > 1 and order_out is None:
-            order_out = branch_order([(out_channels, self.low_out, groups)])
-        self._keep_order("order_in", order_in)
-        self._keep_order("order_out", order_out)
         self.weight = nn.Parameter(torch.empty(out_channels, in_channels // groups, *self.kernel_size))
+        self.keep_orders(order_in, order_out)
         self.bias = nn.Parameter(torch.empty(out_channels)) if bias else None
         self.reset_parameters()
 
@@ -236,9 +233,14 @@ class OctaveConv(nn.Module):
     def _stride_time(self) -> tuple[int, ...]:
         return (*self.stride[:-2], 1, 1)
 
-    def _keep_order(self, name: str, order: Sequence[int] | None) -> None:
-        # No part of the state dict, which does not depend on alpha; it follows the weights to their device.
-        self.register_buffer(name, None if order is None else torch.tensor(order), persistent=False)
+    def keep_orders(self, order_in: Sequence[int] | None, order_out: Sequence[int] | None) -> None:
+        """Takes the orders of the branches' channels, which go with the numbers of low ones."""
+        if self.groups > 1 and not self.depthwise and order_out is None:
+            order_out = branch_order([(self.out_channels, self.low_out, self.groups)])
+        for name, order in (("order_in", order_in), ("order_out", order_out)):
+            # No part of the state dict, which does not depend on alpha; on the device of the weights.
+            places = None if order is None else torch.tensor(order, device=self.weight.device)
+            self.register_buffer(name, places, persistent=False)
 
     def _ordered(self) -> tuple[Tensor, Tensor | None]:
         """Weight and bias with their channels in the order of the branches."""

@@ -96,7 +96,7 @@ class PackedForward:
             for conv in network.table.convs
         )
         self._channels = {
-            conv.name: Channels(conv.out_channels, self._lows[conv.name])
+            conv.name: Channels.of(conv.out_channels, self._lows[conv.name])
             for conv in network.table.convs
             if self._lows[conv.name]
         }
@@ -197,7 +197,10 @@ def _last_reads(table: LayerTable) -> dict[str, list[str]]:
     for node in table.nodes:
         for name in (node.reads,) if isinstance(node.reads, str) else node.reads:
             reader[name] = node.name
-    return {node.name: [name for name, last in reader.items() if last == node.name] for node in table.nodes}
+    last: dict[str, list[str]] = {node.name: [] for node in table.nodes}
+    for name, node_name in reader.items():
+        last[node_name].append(name)
+    return last
 
 
 def _lows(network: OctaveNetwork) -> dict[str, int]:

@@ -8,6 +8,7 @@ are finished on vectors of a few hundred numbers, in float32.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -50,12 +51,20 @@ class Channels:
         self._of = torch.cat([*[torch.arange(high)] * 4, torch.arange(high, channels)])
         self._pixels = torch.cat((torch.full((high,), 4.0), torch.ones(low)))
         self._known: dict[tuple[int, int], _Sums] = {}
+        self._matrices: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
+
+    @staticmethod
+    @functools.cache
+    @torch.inference_mode(False)  # what is made here is used in trainings too
+    def of(channels: int, low: int) -> Channels:
+        """The channels of every such map, made once."""
+        return Channels(channels, low)
 
     def summed(self, width: int, count: int) -> _Sums:
         """For rows of `width` px, and `count` numbers in a packed channel."""
         key = width, count
         if key not in self._known:
-            with torch.inference_mode(False):  # what is made here is used in trainings too
+            with torch.inference_mode(False):
                 self._known[key] = self._made(width, count)
         return self._known[key]
 
@@ -63,16 +72,15 @@ class Channels:
         side = 1
         while len(self._of) * side % _VECTOR and width % (2 * side) == 0:
             side *= 2
-        of, counts = self._of.repeat(side), self._pixels * count
-        sums = torch.zeros(len(of), len(counts))
-        sums[torch.arange(len(of)), of] = 1.0
+        if side not in self._matrices:
+            of = self._of.repeat(side)
+            sums = torch.zeros(len(of), len(self._pixels))
+            sums[torch.arange(len(of)), of] = 1.0
+            self._matrices[side] = of, sums, sums / (self._pixels * side)
+        of, sums, means = self._matrices[side]
+        counts = self._pixels * count
         return _Sums(
-            side=side,
-            of=of,
-            sums=sums,
-            means=sums / (self._pixels * side),
-            inverse=1 / counts,
-            unbiased=counts / (counts - 1),
+            side=side, of=of, sums=sums, means=means, inverse=1 / counts, unbiased=counts / (counts - 1)
         )
 
 

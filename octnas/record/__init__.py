@@ -13,6 +13,7 @@ from octnas.record.runs import (
     run_path,
     runs_home,
 )
+from octnas.record.shared import SharedScore, SupernetRecord, predictions, shared_scores, supernets
 from octnas.record.tracking_values import FrontReport
 from octnas.record.trial import EpochScore, Objective, TrialRecord, TrialState
 
@@ -25,6 +26,8 @@ __all__ = [
     "RunFolder",
     "RunSummary",
     "SearchHeader",
+    "SharedScore",
+    "SupernetRecord",
     "TrialRecord",
     "TrialState",
     "Yardstick",
@@ -32,7 +35,10 @@ __all__ = [
     "history",
     "list_runs",
     "name_taken",
+    "predictions",
     "replay",
     "run_path",
     "runs_home",
+    "shared_scores",
+    "supernets",
 ]

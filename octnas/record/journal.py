@@ -11,6 +11,18 @@ key "event"; these are read here, all others are kept for whoever wrote them and
   more training of a trial's architecture, to confirm a claim; without test images no "test_accuracy"
 - {"event": "end", "state": "complete" | "interrupted" | "failed"} and {"event": "resume"}
 
+Of a search that begins with shared weights also these (`octnas.record.shared`), before any trial:
+
+- {"event": "supernet-plan", "length": 2.0}: length of each supernet's training, in trainings of one proxy
+- {"event": "supernet", "backbone": "resnet18", "score": {...}}: one `EpochScore` of a supernet
+- {"event": "probes", "backbone": "resnet18", "epoch": 3, "points": [[0.41, 1.2], ...]}: shared accuracies and
+  costs after the first part of a training, by which hopeless backbones are dropped
+- {"event": "supernet-end", "backbone": "resnet18", "state": "complete" | "dropped" | "failed",
+  "reason": null, "seconds": 93.1}: with "epochs" and "accuracy" where another run trained it
+- {"event": "shared", "architecture": {...}, "accuracy": 0.41, "loss": 1.9, "gflops": 1.2}: one shared score,
+  with "latency_ms" where latency is predicted; without an accuracy (null) it has a "reason" why there is none
+- {"event": "predictor", ...}: what ranked the rest of the space, and how well (`octnas.engine.predictor`)
+
 "time" (seconds since 1970) is added to each for people to read.
 """
 

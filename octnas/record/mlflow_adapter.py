@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from octnas.errors import OctnasError, TrackingError
+from octnas.record.ranking import rank_metrics
 from octnas.record.runs import SearchHeader
 from octnas.record.tracking_store import (
     SHARED_VIEW,
@@ -134,8 +135,8 @@ class Tracker:
             note = with_links(report.note, self._experiment_id, run_id)
             client.set_tag(run_id, "mlflow.note.content", note)
             now = int(1000 * time.time())
-            figures = {"front_size": report.front_size, "trials_finished": report.finished, **report.claim}
-            metrics = values_at(figures, report.finished, now)
+            counts = {"front_size": report.front_size, "trials_finished": report.finished}
+            metrics = values_at({**counts, **report.claim, **report.shared}, report.finished, now)
             curve = dict(enumerate(report.hypervolumes, start=1)) or {0: report.hypervolume}
             known = {point.step for point in client.get_metric_history(run_id, "hypervolume")}
             for step in curve.keys() - known:
@@ -205,6 +206,16 @@ class Tracker:
                 client.log_artifact(run_id, str(path))
             client.set_terminated(run_id, "FINISHED")
         return run_id
+
+    def log_rank(self, header: SearchHeader, document: Mapping[str, Any], files: Iterable[Path]) -> None:
+        """A run for one ranking, with what it reports and its files, a child of its search's run."""
+        with self._translated() as client:
+            run_id, start = self._create_below(client, header, "rank", f"rank {document['models']}", {})
+            self._params(client, run_id, {key: document[key] for key in ("models", "seeds", "full_epochs")})
+            self._batch(client, run_id, values_at(rank_metrics(document), 0, start))
+            for path in files:
+                client.log_artifact(run_id, str(path))
+            client.set_terminated(run_id, "FINISHED")
 
     def register(
         self,
@@ -295,8 +306,7 @@ class Tracker:
 
     def _find_search(self, client: MlflowClient, header: SearchHeader) -> str | None:
         query = {"octnas.search": header.name, "octnas.kind": "search", "octnas.created": header.created}
-        found = self._search_runs(client, query)
-        return next((str(run.info.run_id) for run in found), None)
+        return next((str(run.info.run_id) for run in self._search_runs(client, query)), None)
 
     def _search_runs(self, client: MlflowClient, tags: Mapping[str, str]) -> Iterator[Run]:
         query = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
@@ -358,19 +368,19 @@ class Tracker:
         name: str,
         params: Mapping[str, Any],
     ) -> tuple[str, int]:
-        parent = self._find_search(client, header)
-        tags = {
-            **({"mlflow.parentRunId": parent} if parent else {}),
-            "octnas.search": header.name,
-            "octnas.kind": kind,
-            "octnas.trial_id": record.id,
-            "octnas.digest": record.architecture.digest,
-        }
-        run = client.create_run(self._experiment_id, run_name=name, tags=tags)
-        run_id = str(run.info.run_id)
+        tags = {"octnas.trial_id": record.id, "octnas.digest": record.architecture.digest}
+        run_id, start = self._create_below(client, header, kind, name, tags)
         self._params(client, run_id, {**architecture_params(record), **params})
         client.log_text(run_id, record.architecture.to_json(), "architecture.json")
-        return run_id, int(run.info.start_time)
+        return run_id, start
+
+    def _create_below(
+        self, client: MlflowClient, header: SearchHeader, kind: str, name: str, tags: Mapping[str, str]
+    ) -> tuple[str, int]:
+        tags = {"octnas.search": header.name, "octnas.kind": kind, **tags}
+        tags |= {"mlflow.parentRunId": parent} if (parent := self._find_search(client, header)) else {}
+        run = client.create_run(self._experiment_id, run_name=name, tags=tags)
+        return str(run.info.run_id), int(run.info.start_time)
 
     def _params(self, client: MlflowClient, run_id: str, params: Mapping[str, Any]) -> None:
         from mlflow.entities import Param

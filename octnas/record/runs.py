@@ -3,6 +3,7 @@
     octnas-runs/NAME/journal.jsonl   the truth (`octnas.record.journal`); its first line is the header
     octnas-runs/NAME/lock            held while a search runs
     octnas-runs/NAME/checkpoints/    one file a trial
+    octnas-runs/NAME/supernets/      of searches with shared weights, two files a backbone
 
 `OCTNAS_HOME` moves `octnas-runs`.
 """
@@ -23,6 +24,7 @@ from typing import Any, get_args
 from octnas.architecture import Architecture
 from octnas.errors import RunError
 from octnas.record.journal import Journal, replay
+from octnas.record.shared import supernets
 from octnas.record.trial import Objective, TrialRecord
 
 __all__ = [
@@ -121,6 +123,12 @@ class RunSummary:
     budget_gflops: float | None = None
     budget_ms: float | None = None
     created: str = ""
+    kind: str = "search"
+    """"search", or "supernet": shared weights by themselves, without trials."""
+    supernets: int = 0
+    """Backbones whose shared weights are trained."""
+    scored: int = 0
+    """Architectures that have a shared score."""
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values."""
@@ -244,6 +252,11 @@ class RunFolder:
             raise RunError(f"a trial id is made of letters, digits and ._-, but got {trial_id!r}")
         return self.path / "checkpoints" / f"{trial_id}.pt"
 
+    def supernet(self, backbone: str) -> Path:
+        """Where the shared weights of a backbone are kept, as safetensors; its training's checkpoint lies
+        beside it, ending in ".pt"."""
+        return self.path / "supernets" / f"{backbone}.safetensors"
+
     def record(self, trial_id: str) -> TrialRecord:
         """The record of one trial.
 
@@ -308,6 +321,9 @@ def _summary(name: str) -> RunSummary:
         budget_gflops=run.header.budget_gflops,
         budget_ms=run.header.budget_ms,
         created=run.header.created,
+        kind=str(run.header.options.get("kind", "search")),
+        supernets=sum(each.state == "complete" for each in supernets(events)),
+        scored=sum(each["event"] == "shared" and each["accuracy"] is not None for each in events),
     )
 
 
@@ -315,6 +331,6 @@ def _last_state(events: list[dict[str, Any]]) -> str:
     for event in reversed(events):
         if event["event"] == "end":
             return str(event["state"])
-        if event["event"] in ("resume", "trial", "score"):
+        if event["event"] in ("resume", "trial", "score", "supernet", "shared"):
             break
     return "interrupted"

@@ -32,6 +32,7 @@ _PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 
 _VIEW = "workflowType=machine_learning"  # else MLflow opens the view for chat traces
 _COLUMNS = (
     "metrics.`accuracy`",
+    "metrics.`shared_accuracy`",
     "metrics.`gflops`",
     "metrics.`latency_ms`",
     "params.`backbone`",

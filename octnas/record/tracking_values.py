@@ -34,7 +34,8 @@ class FrontReport:
 
     `note` is Markdown, `finished` the number of finished trials, `files` the artifacts by name.
     `hypervolumes` is the hypervolume once the first, second ... complete trial was there, `claim` the figures
-    of what was confirmed by metric's name (empty where nothing was), `outcome` what they amount to.
+    of what was confirmed by metric's name (empty where nothing was), `outcome` what they amount to, `shared`
+    the figures of shared weights by metric's name (empty without any).
     """
 
     note: str
@@ -44,6 +45,7 @@ class FrontReport:
     files: Mapping[str, str | bytes]
     hypervolumes: tuple[float, ...] = ()
     claim: Mapping[str, float] = field(default_factory=dict)
+    shared: Mapping[str, float] = field(default_factory=dict)
     outcome: str | None = None
 
 
@@ -73,8 +75,8 @@ def architecture_params(record: TrialRecord) -> dict[str, Any]:
 
 
 def search_params(header: SearchHeader) -> dict[str, Any]:
-    """What a search was asked for: budgets in 10^9 multiply-adds and in ms of predicted latency, and the
-    proxy's input, such as "1x32x32" or "1x4x20x20" of clips."""
+    """What a search was asked for: budgets in 10^9 multiply-adds and in ms of predicted latency, the proxy's
+    input, such as "1x32x32" or "1x4x20x20" of clips, and where its trials' weights come from."""
     return {
         "space": header.space,
         "budget_gflops": header.budget_gflops,
@@ -87,6 +89,9 @@ def search_params(header: SearchHeader) -> dict[str, Any]:
         "data": header.data,
         "input": "x".join(map(str, header.options.get("input_shape", ()))) or None,
         "backbone": header.backbone,
+        "init": header.options.get("init", "scratch"),
+        "score": header.options.get("score"),
+        "fine_tune": header.options.get("fine_tune"),
     }
 
 
@@ -120,8 +125,9 @@ def record_values(record: TrialRecord, start: int, only: Collection[int]) -> lis
     """A trial's numbers, of its curve only the epochs in `only`; those of confirming seeds by their count."""
     values = curves(record.scores, start, only=only)
     values += values_at({"gflops": record.gflops, "params": float(record.params)}, 0, start)
-    if record.latency_ms is not None:
-        values += values_at({"latency_ms": record.latency_ms}, 0, start)
+    for name in ("latency_ms", "shared_accuracy"):
+        if (known := getattr(record, name)) is not None:
+            values += values_at({name: known}, 0, start)
     if record.epochs:
         values += values_at({"seconds": record.seconds}, record.epochs, start)
     if not record.scores and record.accuracy is not None:

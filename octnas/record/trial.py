@@ -93,7 +93,9 @@ class TrialRecord:
     the search. `accuracy` and `loss` are of validation images with the search's `seed`. A trial that was
     trained again to confirm a claim has further seeds in `confirm_seeds`, their accuracies on validation
     images in `accuracy_seeds` and on test images in `test_accuracy_seeds` (empty where the data has none), in
-    the same order. `epochs` counts scored epochs, `seconds` sums their wall-clock.
+    the same order. `epochs` counts scored epochs, `seconds` sums their wall-clock. `shared_accuracy` is what
+    the architecture reached on its backbone's shared weights, before any training of its own; None where it
+    was not scored so.
     """
 
     id: str
@@ -115,9 +117,10 @@ class TrialRecord:
     accuracy_seeds: tuple[float, ...] = ()
     test_accuracy_seeds: tuple[float, ...] = ()
     checkpoint: str | None = None
+    shared_accuracy: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("accuracy", "loss", "gflops", "latency_ms", "seconds"):
+        for name in ("accuracy", "loss", "gflops", "latency_ms", "seconds", "shared_accuracy"):
             number = getattr(self, name)
             if number is not None and not math.isfinite(number):
                 raise ValueError(f"`{name}` of trial {self.id} must be finite or None, but got {number}")
@@ -203,6 +206,7 @@ class TrialRecord:
             "gflops": self.gflops,
             "latency_ms": self.latency_ms,
             "accuracy": self.accuracy,
+            "shared_accuracy": self.shared_accuracy,
             "epochs": self.epochs,
             "seconds": round(self.seconds, 3),
             "yardstick": self.yardstick,
@@ -238,6 +242,7 @@ class TrialRecord:
             "accuracy_seeds": list(self.accuracy_seeds),
             "test_accuracy_seeds": list(self.test_accuracy_seeds),
             "checkpoint": self.checkpoint,
+            "shared_accuracy": self.shared_accuracy,
         }
 
     @classmethod

@@ -60,7 +60,7 @@ def catalog_table(report: list[dict[str, Any]]) -> Table:
             escape(space["name"]),
             "\n".join(_by_dims(space["dims"])),
             "\n".join((space["input"], escape(space["data"]), space["granularity"])),
-            f"{space['size']:.3g}" if space["size"] > 10**9 else f"{space['size']:,}",
+            f"{space['size']:.3g}" if space["size"] > 10**7 else f"{space['size']:,}",
             f"{space['gflops']['min']:.3f}\nto {space['gflops']['max']:.3f}",
             end_section=True,
         )

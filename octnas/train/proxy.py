@@ -8,7 +8,7 @@ the same images in the same order, and a checkpoint needs no state of a random g
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ from octnas.record import EpochScore
 from octnas.train.evaluate import evaluate_network, to_input
 from octnas.train.files import written_whole
 from octnas.train.form import fastest_form
+from octnas.train.pretrained import digest_of
+from octnas.train.recalibrate import calibration_batches, recalibrate
 from octnas.train.schedule import learning_rate
 from octnas.train.settings import TrainSettings
 from octnas.train.speed import mode_of
@@ -42,6 +44,10 @@ _ORDER, _AUGMENT = 1, 2
 class ProxyTraining:
     """A training of `architecture` on `data` as `settings` say.
 
+    Args:
+        initial: the weights that it begins from, a state dict that fits strictly (`fitted_state`); drawn by
+            the seed, if not given. Of its batch-norm statistics nothing is used: they are estimated anew.
+
     Attributes:
         network: the network being trained, on the device that was chosen.
         mode: device, number format and layout.
@@ -50,7 +56,13 @@ class ProxyTraining:
     """
 
     def __init__(
-        self, architecture: Architecture, data: ImageSet, settings: TrainSettings, *, seed: int
+        self,
+        architecture: Architecture,
+        data: ImageSet,
+        settings: TrainSettings,
+        *,
+        seed: int,
+        initial: Mapping[str, Tensor] | None = None,
     ) -> None:
         self.architecture = architecture
         self.data = data
@@ -74,6 +86,10 @@ class ProxyTraining:
                 in_channels=data.channels,
                 zero_init_residual=True,
             )
+        if initial is not None:
+            network.load_state_dict(initial)
+        self._initial = None if initial is None else digest_of(initial)
+        self._calibrated = initial is None
         layout = self.mode.memory_format(architecture.dims)
         self.network = network.to(self.mode.device).to(memory_format=layout)
         self._forward = fastest_form(
@@ -108,6 +124,8 @@ class ProxyTraining:
         if self.finished:
             raise RuntimeError(f"a training of {self.settings.scores} epochs has no epoch {self.epoch + 1}")
         begin = time.perf_counter()
+        self.recalibrate()
+        ready = time.perf_counter()
         first, last = self.step, self._bounds[self.epoch]
         images, train_loss = self.train_steps(last - first)
         trained = time.perf_counter()
@@ -121,11 +139,22 @@ class ProxyTraining:
             loss=loss,
             train_loss=train_loss,
             seconds=end - begin,
-            train_seconds=trained - begin,
-            images_per_second=images / (trained - begin),
+            train_seconds=trained - ready,
+            images_per_second=images / (trained - ready),
         )
         self.scores.append(score)
         return score
+
+    def recalibrate(self) -> None:
+        """Estimates batch-norm statistics for weights that were given, if no step was trained since.
+
+        A training does so by itself before its first epoch; before its first `validate` it is the caller's.
+        """
+        if self._calibrated:
+            return
+        batches = calibration_batches(self._train, self.data, self.mode)
+        recalibrate(self.network, batches, mode=self.mode, forward=self._forward)
+        self._calibrated = True
 
     def validate(self, *, full: bool = True) -> tuple[float, float]:
         """Accuracy (0 to 1) and mean cross-entropy on all validation images, or on the settings' subset."""
@@ -164,7 +193,7 @@ class ProxyTraining:
         Raises:
             TrainingDivergedError: the loss is infinite or not a number.
         """
-        settings, network, optimizer, mode = self.settings, self.network, self._optimizer, self.mode
+        settings, network, optimizer = self.settings, self.network, self._optimizer
         total = self._bounds[-1]
         network.train()
         unchecked: list[Tensor] = []
@@ -173,15 +202,12 @@ class ProxyTraining:
             rate = learning_rate(self.step, total=total, peak=settings.learning_rate, warmup=settings.warmup)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            with mode.autocast():
-                logits = self._forward(inputs)
-            loss = functional.cross_entropy(logits.float(), labels, label_smoothing=settings.label_smoothing)
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss = self._backward(inputs, labels)
             optimizer.step()
             self.step += 1
             images += len(labels)
-            unchecked.append(loss.detach())
+            unchecked.append(loss)
             if len(unchecked) == CHECK_EVERY or self.step == last:
                 values = torch.stack(unchecked).double().cpu()
                 bad = ~torch.isfinite(values)
@@ -193,6 +219,14 @@ class ProxyTraining:
                 loss_sum += float(values.sum())
                 unchecked.clear()
         return images, loss_sum / count
+
+    def _backward(self, inputs: Tensor, labels: Tensor) -> Tensor:
+        """Adds the gradients of one step; returns its loss, detached."""
+        with self.mode.autocast():
+            logits = self._forward(inputs)
+        loss = functional.cross_entropy(logits.float(), labels, label_smoothing=self.settings.label_smoothing)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
 
     def _batches(self, first: int, last: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Inputs and labels of the steps `first` to `last` - 1, on the device."""
@@ -240,17 +274,18 @@ class ProxyTraining:
             RunError: the file is missing or damaged, or is a checkpoint of another training.
         """
         state = _read(path, self.mode.device)
-        for key, mine in self._identity().items():
-            if state["identity"].get(key) != mine:
-                theirs = state["identity"].get(key)
+        mine, theirs = self._identity(), state["identity"]
+        for key in mine | theirs:
+            if mine.get(key) != theirs.get(key):
                 raise RunError(
-                    f"a checkpoint must be of the same training, but {path} has {key}={theirs!r} "
-                    f"where {mine!r} is asked for: remove the file to begin anew"
+                    f"a checkpoint must be of the same training, but {path} has {key}={theirs.get(key)!r} "
+                    f"where {mine.get(key)!r} is asked for: remove the file to begin anew"
                 )
         self.network.load_state_dict(state["network"])
         self._optimizer.load_state_dict(state["optimizer"])
         self.scores = [EpochScore.from_dict(score) for score in state["scores"]]
         self.step = state["step"]
+        self._calibrated = self._initial is None or self.step > 0
 
     def same_as(self, path: Path) -> bool:
         """Whether `path` is a readable checkpoint of this very training."""
@@ -266,6 +301,7 @@ class ProxyTraining:
             "seed": self.seed,
             "data": self.data.fingerprint,
             "settings": repr(self.settings),
+            **({} if self._initial is None else {"initial": self._initial}),
         }
 
 

@@ -6,17 +6,27 @@ epochs, and one of `evaluations` equal shares of the steps where it is given in 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol, get_args
 
 from octnas.errors import OctnasError, unknown_name
 
-__all__ = ["Optimizer", "Precision", "ProxyLike", "SettingsError", "TrainSettings", "settings_from_proxy"]
+__all__ = [
+    "Optimizer",
+    "Precision",
+    "ProxyLike",
+    "SettingsError",
+    "TrainSettings",
+    "settings_from_proxy",
+    "warm_settings",
+]
 
 Precision = Literal["auto", "fp32", "bf16"]
 Optimizer = Literal["adamw", "sgd"]
 
 
+WARM_RATE = 0.25
+"""Learning rate of a training that begins from shared weights, as a share of one from scratch."""
 COMPILED_STEPS = 5000
 """Optimiser steps from which on a training on a GPU makes up for the minute or two that compiling takes."""
 _COUNTS = (
@@ -189,4 +199,22 @@ def settings_from_proxy(proxy: ProxyLike, images: _Images | None = None) -> Trai
         augment=proxy.augment,
         train_images=train_images,
         val_images=val_images,
+    )
+
+
+def warm_settings(settings: TrainSettings, epochs: int, images: int) -> TrainSettings:
+    """The settings of a short training that begins from shared weights.
+
+    Args:
+        settings: those of the search's proxy.
+        epochs: scores of the short training, each after as many steps as one of the proxy's.
+        images: training images of the data set.
+    """
+    bounds = settings.step_bounds(min(images, settings.train_images or images))
+    return replace(
+        settings,
+        epochs=None,
+        steps=max(1, bounds[-1] * epochs // len(bounds)),
+        evaluations=epochs,
+        learning_rate=WARM_RATE * settings.learning_rate,
     )

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from octnas.errors import RunError
 from octnas.train.files import written_whole
 
-__all__ = ["load_weights", "save_weights", "write_weights"]
+__all__ = ["load_weights", "save_state", "save_weights", "write_weights"]
 
 
 def write_weights(network: torch.nn.Module, path: Path) -> None:
@@ -21,9 +23,13 @@ def write_weights(network: torch.nn.Module, path: Path) -> None:
     Raises:
         OSError, SafetensorError: the file cannot be written.
     """
+    _write_state(network.state_dict(), path)
+
+
+def _write_state(state: Mapping[str, Tensor], path: Path) -> None:
     # safetensors wants plain memory; channels-last weights are not contiguous and the layout is not needed.
-    state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
-    save_file(state, path, metadata={"format": "pt"})
+    plain = {name: value.detach().cpu().contiguous() for name, value in state.items()}
+    save_file(plain, path, metadata={"format": "pt"})
     path.chmod(0o666 & ~_umask())  # safetensors lets nobody but the owner read it
 
 
@@ -41,6 +47,16 @@ def save_weights(network: torch.nn.Module, path: Path) -> None:
     """
     with written_whole(Path(path)) as part:
         write_weights(network, part)
+
+
+def save_state(state: Mapping[str, Tensor], path: Path) -> None:
+    """A state dict as `save_weights` writes a network's.
+
+    Raises:
+        RunError: the file cannot be written.
+    """
+    with written_whole(Path(path)) as part:
+        _write_state(state, part)
 
 
 def load_weights(network: torch.nn.Module, path: Path) -> None:

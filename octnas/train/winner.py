@@ -9,10 +9,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
+
+from torch import Tensor
 
 from octnas.architecture import Architecture
 from octnas.data import ImageSet
@@ -60,6 +62,8 @@ class TrainingReport:
     """(C, H, W) of an image, or (C, T, H, W) of a clip, in px."""
     peak_memory_mb: float
     """10^6 bytes that were held at most: on a GPU by tensors, else by the whole process with its data."""
+    init: str = "scratch"
+    """The weights that it began from: "scratch", "shared", "torchvision", or a file."""
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values, the keys of `octnas train --json` among them."""
@@ -102,31 +106,31 @@ def train_and_keep(
     folder: Path,
     source: str | None = None,
     progress: Progress | None = None,
+    init: str = "scratch",
+    initial: Mapping[str, Tensor] | None = None,
+    only_recalibrate: bool = False,
 ) -> TrainingReport:
-    """Trains a network from scratch, or on from where it was interrupted, and keeps it under `folder`.
+    """Trains a network, or on from where it was interrupted, and keeps it under `folder`.
 
     Args:
         architecture: of the network that is trained: the proxy's, or the target's at scale "target".
         settings: of this training, see `settings_at_scale`.
         source: what `data` was loaded from, where that says more than its name: the path of a folder.
+        init: what the report calls the weights that it begins from.
+        initial: these weights, a state dict that fits the network; drawn by the seed, if not given.
+        only_recalibrate: train no epoch; estimate the batch-norm statistics of `initial` and evaluate it.
 
     Raises:
         RunError: the folder cannot be written.
         TrainingDivergedError: the loss did not stay finite.
     """
     checkpoint = folder / "checkpoint.pt"
-    training = ProxyTraining(architecture, data, settings, seed=seed)
+    training = ProxyTraining(architecture, data, settings, seed=seed, initial=initial)
     memory = PeakMemory(training.mode.device)
-    if training.same_as(checkpoint):
-        training.load(checkpoint)
+    if only_recalibrate:
+        training.recalibrate()
     else:
-        training.save(checkpoint)  # a folder that cannot be written is found now, not after an epoch
-    with afterwards("; the same command goes on after the last whole epoch"):
-        while not training.finished:
-            score = training.run_epoch()
-            training.save(checkpoint)
-            if progress is not None:
-                progress(score, settings.scores)
+        _train(training, checkpoint, progress)
     begin = time.perf_counter()
     # Exported models compute in float32, so the accuracies that go with them are measured so.
     mode = dataclasses.replace(training.mode, precision="fp32")
@@ -147,7 +151,7 @@ def train_and_keep(
     save_weights(training.network, weights)
     report = TrainingReport(
         scale=scale,
-        epochs=settings.scores,
+        epochs=training.epoch,
         accuracy=reached["val"][0],
         loss=reached["val"][1],
         test_accuracy=reached["test"][0] if "test" in reached else None,
@@ -158,6 +162,7 @@ def train_and_keep(
         scores=tuple(training.scores),
         input_shape=data.shape,
         peak_memory_mb=round(memory.megabytes(), 1),
+        init=init,
     )
     facts = {
         "schema_version": SCHEMA_VERSION,
@@ -179,5 +184,20 @@ def train_and_keep(
     }
     with written_whole(folder / "training.json") as part:
         part.write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    checkpoint.unlink(missing_ok=True)
+    if not only_recalibrate:
+        checkpoint.unlink(missing_ok=True)
     return report
+
+
+def _train(training: ProxyTraining, checkpoint: Path, progress: Progress | None) -> None:
+    """Trains whole, each epoch kept, on from the checkpoint where it is this training's."""
+    if training.same_as(checkpoint):
+        training.load(checkpoint)
+    else:
+        training.save(checkpoint)  # a folder that cannot be written is found now, not after an epoch
+    with afterwards("; the same command goes on after the last whole epoch"):
+        while not training.finished:
+            score = training.run_epoch()
+            training.save(checkpoint)
+            if progress is not None:
+                progress(score, training.settings.scores)

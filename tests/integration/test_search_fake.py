@@ -20,7 +20,7 @@ from stand_ins import TINY_SPACE
 
 from octnas import engine
 from octnas.data import load_images
-from octnas.engine import ray_adapter
+from octnas.engine import ray_session
 from octnas.engine.evaluate import evaluate as train
 from octnas.engine.events import SearchEvent
 from octnas.engine.jobs import trial_job
@@ -52,7 +52,7 @@ except Interrupted as error:
 @pytest.fixture(scope="module", autouse=True)
 def ray() -> Iterator[None]:
     """One Ray for all tests of this file; `search` uses a Ray that runs already."""
-    with ray_adapter._ray(plan_workers(), "fakes:instant"):
+    with ray_session.ray_session(plan_workers(), "fakes:instant", None):
         yield
 
 

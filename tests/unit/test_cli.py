@@ -308,6 +308,8 @@ def test_a_name_that_is_taken_is_refused(octnas: Octnas, searched: RunFolder) ->
     assert searched.journal.path.read_bytes() == before
     refused_well(octnas("cost", "one:7"), "no trial '7'")
     refused_well(octnas("train", "one", "--trial", "7"), "no trial '7'")
+    refused_well(octnas("train", "one", "--trial", "1", "--epochs", "0"), "none are given: name some with")
+    refused_well(octnas("train", "one", "--trial", "1", "--init", "torchvison"), "mean 'torchvision'")
     refused_well(octnas("front", "one", "--html", "no/such/folder/front.html"), "writable folder")
 
 
@@ -369,7 +371,7 @@ def test_every_command_takes_json_and_shows_an_example(octnas: Octnas) -> None:
     names = [command.name or command.callback.__name__ for command in app.registered_commands]  # type: ignore[union-attr]
     assert set(names) == {
         "search", "resume", "list", "delete", "front", "cost", "latency", "profile", "spaces", "train",
-        "export",
+        "export", "rank", "supernet",
     }  # fmt: skip
     for name in names:
         text = octnas(name, "--help")

@@ -44,7 +44,17 @@ ALLOWED: dict[str, set[str]] = {
 }
 """What each package may import from octnas; engine, cli and the package itself may import all."""
 
-FREE = {"engine", "cli", "cli_arch", "cli_latency", "__init__", "__main__"}
+FREE = {
+    "engine",
+    "cli",
+    "cli_arch",
+    "cli_latency",
+    "cli_rank",
+    "cli_search",
+    "cli_supernet",
+    "__init__",
+    "__main__",
+}
 WITHOUT_TORCH = [
     "errors",
     "backbones",
@@ -57,6 +67,9 @@ WITHOUT_TORCH = [
     "cli",
     "cli_arch",
     "cli_latency",
+    "cli_rank",
+    "cli_search",
+    "cli_supernet",
     "engine",
     "machine",
     "timing",
@@ -64,7 +77,7 @@ WITHOUT_TORCH = [
     "timing.report",
 ]
 ADAPTERS = {
-    "ray": {"engine/ray_adapter.py"},
+    "ray": {"engine/ray_adapter.py", "engine/ray_session.py"},
     "optuna": {"engine/optuna_adapter.py", "engine/optuna_samplers.py"},
     "mlflow": {"record/mlflow_adapter.py"},
 }

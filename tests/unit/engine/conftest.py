@@ -12,7 +12,7 @@ from octnas.costs.latency import DeviceProfile
 from octnas.engine.campaign import Campaign
 from octnas.engine.events import Listener
 from octnas.engine.limits import TimeLimit
-from octnas.engine.session import new_campaign
+from octnas.engine.run_search import new_campaign
 from octnas.engine.yardsticks import choose_yardsticks
 from octnas.record import Objective, RunFolder, SearchHeader
 from octnas.space import SearchSpace, parse_space

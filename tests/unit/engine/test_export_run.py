@@ -68,6 +68,7 @@ class Exporter:
             max_abs_difference=1e-6,
             images=4,
             training=kwargs["provenance"].training,
+            epochs=kwargs["provenance"].epochs,
             input_shape=kwargs["example_shape"],
             gflops=0.01,
             latency=timings.network,
@@ -217,6 +218,20 @@ def test_the_best_training_so_far_is_taken(run: RunFolder, exporter: Exporter, t
         first = export_text(report.to_dict()).splitlines()[0]
         assert first.startswith("exported with the weights of the ")
         assert words in first
+
+
+def test_weights_that_were_given_are_told(run: RunFolder, exporter: Exporter, tmp_path: Path) -> None:
+    export_run(run, "1", tmp_path / "out", None)
+    assert exporter.kwargs["provenance"].begun_from is None
+    header = dataclasses.replace(run.header, options={"init": "torchvision"})
+    export_run(RunFolder(run.path, header), "1", tmp_path / "out", None)
+    assert exporter.kwargs["provenance"].begun_from == "torchvision's weights"
+    train(run, "full", 3, epochs=0, init="/home/me/secret/ten.pth")
+    report = export_run(run, "1", tmp_path / "out", None)
+    assert exporter.kwargs["provenance"].begun_from == "ten.pth"
+    assert export_text(report.to_dict()).startswith(
+        "exported with the weights that were given to the proxy network and not trained to "
+    )
 
 
 def test_the_card_is_told_the_targets_cost(

@@ -16,9 +16,19 @@ from octnas.architecture import Architecture
 from octnas.data import ImageSet, MemorySplit
 from octnas.engine.winner import train, train_winner, training_text
 from octnas.errors import RunError, UnknownNameError
-from octnas.record import RunFolder, SearchHeader, TrialRecord, TrialState
+from octnas.nn import build
+from octnas.record import EpochScore, RunFolder, SearchHeader, TrialRecord, TrialState
 from octnas.space import parse_space
-from octnas.train import ProxyTraining, Scale, settings_from_proxy
+from octnas.train import (
+    ProxyTraining,
+    Scale,
+    evaluate_network,
+    load_weights,
+    mode_of,
+    save_weights,
+    settings_from_proxy,
+)
+from octnas.train.recalibrate import calibration_batches, recalibrate
 
 SPACE = """
 name: tiny
@@ -173,3 +183,91 @@ def test_a_search_without_a_complete_trial_has_no_best(run: RunFolder) -> None:
     run.journal.release()
     with pytest.raises(RunError, match="--best needs a candidate on the front, and 'r' has none"):
         train("r")
+
+
+def test_epochs_0_estimates_statistics_and_evaluates(run: RunFolder, tmp_path: Path) -> None:
+    """The weights of the plain network, at the trial's alphas."""
+    torch.manual_seed(1)
+    plain = build(
+        Architecture.uniform("resnet18", alpha=0, width=4, stem="small"), num_classes=2, in_channels=1
+    )
+    save_weights(plain, tmp_path / "plain.safetensors")
+    told: list[str] = []
+    report = train_winner(
+        run,
+        "t1",
+        scale="full",
+        epochs=0,
+        init=str(tmp_path / "plain.safetensors"),
+        progress=lambda score, epochs: told.append("an epoch"),
+        notice=told.append,
+    )
+    assert (report.epochs, report.scores, told) == (0, (), [])
+    images = dots("dots", size=16, frames=None)
+    settings = settings_from_proxy(parse_space(SPACE).proxy, images)
+    mode = mode_of(settings)
+    proxy = parse_space(SPACE).proxy_architecture(run.record("t1").architecture)
+    network = build(proxy, num_classes=2, in_channels=1).to(memory_format=torch.channels_last)
+    network.load_state_dict(plain.state_dict())
+    recalibrate(network, calibration_batches(images.train, images, mode), mode=mode)
+    mode = dataclasses.replace(mode, precision="fp32")
+    accuracy, loss = evaluate_network(network, images.val, mean=images.mean, std=images.std, mode=mode)
+    assert report.accuracy == pytest.approx(accuracy, abs=0.13)  # one of 8, where the sums are bfloat16's
+    assert report.loss == pytest.approx(loss, rel=0.01)
+    kept = build(proxy, num_classes=2, in_channels=1)
+    load_weights(kept, report.checkpoint)
+    assert all(torch.equal(kept.get_parameter(name), value) for name, value in plain.named_parameters())
+    assert json.loads((report.checkpoint.parent / "training.json").read_text())["init"] == report.init
+    assert training_text(report.to_dict()).splitlines()[0] == (
+        "the proxy network, not trained, its batch-norm statistics are of dots, "
+        f"begun from {tmp_path / 'plain.safetensors'}, seed 0"
+    )
+
+
+def test_a_training_begins_from_the_weights_that_its_search_was_given(run: RunFolder) -> None:
+    given = RunFolder(run.path, dataclasses.replace(run.header, options={"init": "torchvision"}))
+    torch.manual_seed(1)
+    wide = build(Architecture.uniform("resnet18", alpha=0, width=4, stem="small"), num_classes=3)
+    (run.path / "init").mkdir()
+    save_weights(wide, run.path / "init" / "resnet18.safetensors")
+    told: list[str] = []
+    report = train_winner(given, "t1", scale="full", epochs=1, notice=told.append)
+    assert report.init == "torchvision"
+    assert "1 epochs of dots, begun from torchvision's weights, seed 0" in training_text(report.to_dict())
+    assert [line.partition(" ")[0] for line in told] == ["resnet18.safetensors:", "resnet18.safetensors"]
+    scratch = train_winner(given, "t1", scale="full", epochs=1, init="scratch")
+    assert scratch.init == "scratch"
+    assert "begun from" not in training_text(scratch.to_dict())
+    assert scratch.scores[0].train_loss != report.scores[0].train_loss
+
+
+def test_epochs_0_leaves_a_training_that_is_under_way(run: RunFolder, tmp_path: Path) -> None:
+    folder = run.path / "trainings" / "t1-full"
+
+    def interrupt(score: EpochScore, epochs: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_winner(run, "t1", scale="full", epochs=2, progress=interrupt)
+    plain = build(
+        Architecture.uniform("resnet18", alpha=0, width=4, stem="small"), num_classes=2, in_channels=1
+    )
+    save_weights(plain, tmp_path / "plain.safetensors")
+    train_winner(run, "t1", scale="full", epochs=0, init=str(tmp_path / "plain.safetensors"))
+    told: list[int] = []
+    assert (folder / "checkpoint.pt").exists()
+    train_winner(run, "t1", scale="full", epochs=2, progress=lambda score, epochs: told.append(score.epoch))
+    assert told == [2]
+
+
+def test_epochs_0_needs_weights_of_these_classes(run: RunFolder, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="--epochs 0 evaluates weights as they are, but none are given: name"):
+        train_winner(run, "t1", scale="full", epochs=0)
+    other = build(
+        Architecture.uniform("resnet18", alpha=0, width=4, stem="small"), num_classes=5, in_channels=1
+    )
+    torch.save(other.state_dict(), tmp_path / "other.pt")
+    with pytest.raises(RunError, match=r"other\.pt is of other classes than dots: train --epochs 1 or more"):
+        train_winner(run, "t1", scale="full", epochs=0, init=str(tmp_path / "other.pt"))
+    with pytest.raises(RunError, match=r"must fit resnet18 .*width 8, stem imagenet"):
+        train_winner(run, "t1", scale="target", epochs=1, init=str(tmp_path / "other.pt"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
 import re
@@ -190,6 +191,29 @@ def test_a_target_over_its_limit_is_called_so(exported: Exported) -> None:
     assert "This network (`model.onnx`), which is the target network:" in text
     assert "The search's limit was 9.5 ms for the target: measured 10 ms, OVER it." in text
     assert "**slower" not in text
+
+
+@pytest.mark.parametrize(
+    ("begun_from", "row"),
+    [
+        (None, "; 12 epochs, seed 5 |"),
+        ("torchvision's weights", "; 12 epochs, seed 5, begun from torchvision's weights |"),
+    ],
+)
+def test_the_card_says_whose_weights_a_training_began_from(
+    exported: Exported, begun_from: str | None, row: str
+) -> None:
+    architecture = exported.network.architecture
+    text = model_card(
+        architecture=architecture,
+        cost=cost(architecture, (1, SIDE, SIDE), len(CLASSES)),
+        input_shape=(1, SIDE, SIDE),
+        classes=CLASSES,
+        data=None,
+        provenance=dataclasses.replace(some_provenance(), begun_from=begun_from),
+        verification=Verification(images=8, max_abs_difference=1e-6, logit_scale=1.0),
+    )
+    assert row in text
 
 
 @pytest.mark.usefixtures("stub")

@@ -16,7 +16,8 @@ from octnas.front.axis import Axis
 from octnas.front.labels import Canvas, Label, place_labels
 from octnas.front.layers import Layers, backbone_colours, sort_layers, staircase
 from octnas.front.picture import html_page, write_html, write_png
-from octnas.front.plot import front_figure, volume_figure
+from octnas.front.plot import front_figure
+from octnas.front.plot_volume import volume_figure
 from octnas.front.report import front_report
 from octnas.front.verdict import claim_sentence
 from octnas.front.volume import volume_curve

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import random
+from itertools import product
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from octnas.architecture import Architecture, Downsample
 from octnas.backbones import layer_table
 from octnas.nn import OctaveNetwork, build
 from octnas.nn.packed import PackedForward, packs
+from octnas.nn.packed_kernels import Kernels, moved_channels
 
 
 def network(backbone: str, seed: int, downsample: Downsample) -> OctaveNetwork:
@@ -55,6 +57,77 @@ def test_logits_gradients_and_statistics_are_the_networks(
     with torch.no_grad():
         want = branches(x)
         assert (packed(x) - want).norm() <= 1e-4 * want.norm()
+
+
+def places(layer: tuple[int, int, int, int, int]) -> dict[tuple[int, ...], list[tuple[int, ...]]]:
+    """For each dense weight (output, input, row, column) where it stands when packed, pixel by pixel."""
+    outputs, inputs, size, low_in, low_out = layer
+    high_in, high_out, centre = inputs - low_in, outputs - low_out, size // 2
+    found: dict[tuple[int, ...], list[tuple[int, ...]]] = {}
+    for o, i, a, b in product(range(outputs), range(inputs), range(size), range(size)):
+        here = found.setdefault((o, i, a, b), [])
+        if o >= high_out and i >= high_in:
+            here.append((o + 3 * high_out, i + 3 * high_in, a, b))
+            continue
+        for p, q in product(range(2), repeat=2):
+            to = (2 * p + q) * high_out + o
+            if o >= high_out:
+                here.append((o + 3 * high_out, (2 * p + q) * high_in + i, a, b))
+            elif i >= high_in:
+                here.append((to, i + 3 * high_in, a, b))
+            else:
+                y, x = p + a - centre, q + b - centre
+                place = (2 * (y % 2) + x % 2) * high_in + i
+                here.append((to, place, y // 2 + centre, x // 2 + centre))
+    return found
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_kernels_hold_each_weight_at_its_places_and_sum_its_gradients_in_their_order(
+    dtype: torch.dtype,
+) -> None:
+    layers = [
+        (6, 4, 3, 1, 2),
+        (4, 6, 1, 3, 1),
+        (5, 3, 3, 0, 2),
+        (3, 5, 5, 2, 0),
+        (4, 4, 3, 4, 0),
+        (4, 4, 3, 0, 4),
+    ]
+    rng = torch.Generator().manual_seed(0)
+    weights = [torch.randn(o, i, k, k, generator=rng) for o, i, k, _, _ in layers]
+    weights = [each.contiguous(memory_format=torch.channels_last).requires_grad_() for each in weights]
+    kernels = Kernels(layers)(weights, dtype)
+    gradients = [torch.randn(each.shape, generator=rng).to(dtype) for each in kernels]
+    torch.autograd.backward(kernels, gradients)
+    for layer, weight, kernel, gradient in zip(layers, weights, kernels, gradients, strict=True):
+        want, sums = torch.zeros(kernel.shape, dtype=dtype), torch.zeros(weight.shape)
+        for dense, several in places(layer).items():
+            falls = dense[0] >= layer[0] - layer[4] and dense[1] < layer[1] - layer[3]
+            share = 0.25 if falls else 1.0
+            for place in several:
+                want[place] = weight[dense].detach().to(dtype) * share
+                sums[dense] += gradient[place].float()
+            sums[dense] *= share
+        assert kernel.is_contiguous(memory_format=torch.channels_last)
+        assert torch.equal(kernel, want)
+        assert weight.grad is not None
+        assert torch.equal(weight.grad, sums)
+
+
+def test_a_plain_layers_kernel_is_its_weight() -> None:
+    weight = torch.randn(4, 3, 7, 7)
+    (kernel,) = Kernels([(4, 3, 7, 0, 0)])([weight], torch.float32)
+    assert torch.equal(kernel, weight)
+
+
+def test_what_moves_between_branches_is_averaged_or_repeated() -> None:
+    """3 channels: from 1 low channel to 2 the middle one is averaged, and from 2 to 1 it is repeated."""
+    packed = torch.tensor([1.0, 10, 2, 20, 3, 30, 4, 40, 5])[:, None]
+    falls = moved_channels(3, 1, 2, torch.float32)[:, :, 0, 0]
+    assert (falls @ packed).flatten().tolist() == [1, 2, 3, 4, 25, 5]
+    rises = moved_channels(3, 2, 1, torch.float32)[:, :, 0, 0]
+    assert (rises @ falls @ packed).flatten().tolist() == [1, 25, 2, 25, 3, 25, 4, 25, 5]
 
 
 def test_a_step_repeats_bit_for_bit_in_bfloat16() -> None:

@@ -31,6 +31,7 @@ REPORT = FrontReport(
     front_size=2,
     finished=3,
     files={"front.csv": "id,gflops\n1,1.137\n", "front.html": "<p>é</p>", "front.png": b"\x89PNG"},
+    shared={"shared_tau": 0.62, "supernet_accuracy/resnet18": 0.7},
 )
 
 
@@ -208,6 +209,8 @@ def test_the_front_is_shown(client: Any, uri: str) -> None:
         view["selectedColumns"]
     )
     assert run.data.metrics["hypervolume"] == 0.41
+    assert run.data.metrics["shared_tau"] == 0.62
+    assert run.data.metrics["supernet_accuracy/resnet18"] == 0.7
     for name, content in REPORT.files.items():
         data = Path(client.download_artifacts(run_id, name)).read_bytes()
         assert data == (content if isinstance(content, bytes) else content.encode())
@@ -338,3 +341,38 @@ def test_a_store_that_breaks_later_is_a_tracking_error(tmp_path: Path) -> None:
     with pytest.raises(TrackingError, match=r"the tracking store sqlite:///.*mlflow.db failed: ") as caught:
         tracker.start_search(header("seven"))
     assert "\n" not in str(caught.value)
+
+
+def test_a_ranking_is_a_child_of_its_search_with_its_figures_and_files(
+    client: Any, uri: str, tmp_path: Path
+) -> None:
+    tracker = Tracker(uri)
+    parent = tracker.start_search(header("ranked"))
+    picture = tmp_path / "rank.png"
+    picture.write_bytes(b"\x89PNG")
+    scratch = {"tau": 0.7, "tau_interval": [0.4, 0.9], "spearman": 0.8, "spearman_interval": None}
+    document = {
+        "models": 16,
+        "seeds": 2,
+        "full_epochs": 12,
+        "ceiling": 0.85,
+        "ceiling_spearman": None,
+        "noise_points": 0.5,
+        "signal_points": 1.5,
+        "proxies": {"scratch": scratch},
+    }
+    tracker.log_rank(header("ranked"), document, [picture])
+    (run,) = _runs(client, "ranked", "rank")
+    assert run.data.tags["mlflow.parentRunId"] == parent
+    assert run.info.status == "FINISHED"
+    assert run.data.params == {"models": "16", "seeds": "2", "full_epochs": "12"}
+    assert run.data.metrics == {
+        "ceiling": 0.85,
+        "noise_points": 0.5,
+        "signal_points": 1.5,
+        "tau/scratch": 0.7,
+        "tau_low/scratch": 0.4,
+        "tau_high/scratch": 0.9,
+        "spearman/scratch": 0.8,
+    }
+    assert Path(client.download_artifacts(run.info.run_id, "rank.png")).read_bytes() == b"\x89PNG"

@@ -53,11 +53,20 @@ def test_summary_has_the_documented_keys_and_values() -> None:
         complete("2").with_state(TrialState.STOPPED, "rung 2: rank 5 of 9"),
         complete("3").failed("worker died"),
         complete("4", latency_ms=12.5),
+        complete("5", shared_accuracy=0.61),
     ],
 )
 def test_dict_round_trip_through_strict_json(record: TrialRecord) -> None:
     text = json.dumps(record.to_dict(), allow_nan=False)
     assert TrialRecord.from_dict(json.loads(text)) == record
+
+
+def test_a_record_of_an_older_version_has_no_shared_accuracy() -> None:
+    value = {key: item for key, item in complete().to_dict().items() if key != "shared_accuracy"}
+    assert TrialRecord.from_dict(value).shared_accuracy is None
+    assert complete(shared_accuracy=0.61).summary()["shared_accuracy"] == 0.61
+    with pytest.raises(ValueError, match="`shared_accuracy` of trial 0 must be finite or None, but got nan"):
+        complete(shared_accuracy=math.nan)
 
 
 def test_keys_of_a_newer_version_are_ignored() -> None:

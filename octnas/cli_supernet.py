@@ -1,0 +1,79 @@
+"""`octnas supernet`, parsed and printed; nothing is decided here."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from octnas.cli_arch import Json, emit
+from octnas.cli_search import resumable
+
+__all__ = ["register", "supernet"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this file to `app`."""
+    app.command(epilog="Example: octnas supernet --space small-2d --name weights")(supernet)
+
+
+def supernet(
+    space: Annotated[str, typer.Option(help="A space of the catalog, or a YAML file.")] = "imagenet-2d",
+    backbone: Annotated[
+        list[str] | None, typer.Option(help="These backbones of the space only (may be repeated).")
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(help="Data set, or a folder of images or of videos by class. Default: the space's."),
+    ] = None,
+    budget_gflops: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            help="Architectures up to 10^9 multiply-adds of the target network take part. Default: the "
+            "space's budget, or all.",
+        ),
+    ] = None,
+    score: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Architectures to score on the weights; from 1 on hopeless backbones are dropped."
+        ),
+    ] = 0,
+    distill: Annotated[
+        float,
+        typer.Option(min=0.0, max=1.0, help="Share of the loss that is learnt from the plain network."),
+    ] = 0.0,
+    max_minutes: Annotated[
+        float | None, typer.Option(min=0.0, help="Stop after this many minutes of wall-clock.")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name of this run. Default: made from space and time.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the trainings.")] = 0,
+    cpus_per_trial: Annotated[int, typer.Option(min=1, help="Processor cores for a training.")] = 1,
+    gpus_per_trial: Annotated[
+        float | None,
+        typer.Option(min=0.0, help="GPUs for a training. Default: a share of a GPU that is present."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Train one set of weights for all architectures of each backbone, to search with."""
+    from octnas import engine
+
+    with resumable(), engine.progress() as listener:
+        report = engine.supernet(
+            space,
+            budget_gflops=budget_gflops,
+            backbones=backbone,
+            data=data,
+            score=score,
+            distill=distill,
+            max_minutes=max_minutes,
+            name=name,
+            seed=seed,
+            cpus_per_trial=cpus_per_trial,
+            gpus_per_trial=gpus_per_trial,
+            listener=listener,
+        )
+    emit(report, as_json, lambda: engine.supernet_text(report))
