@@ -2,9 +2,9 @@
 
 The score of an architecture's training is predicted by its shared score (`octnas.engine.smoothing`) and an
 offset, the mean difference of the two over the trials that finished: that of its backbone, drawn to the mean
-of all as by `PRIOR` more trials. The next candidate is the one whose prediction adds most hypervolume to what was trained already,
-where trials under way count by their predictions; where nothing is predicted to add any, the first by
-`best_first` among all. When all scored ones are trained, the search's own sampler goes on.
+of all as by `PRIOR` more trials. The next candidate is the one whose prediction adds most hypervolume to what
+was trained already, where trials under way count by their predictions; where nothing is predicted to add any,
+the first by `best_first` among all. When all scored ones are trained, the search's own sampler goes on.
 
 Taking the first of the untrained by rank and crowding would train both ends of the front again and again: the
 ends of what is left are always the least crowded.
