@@ -90,8 +90,7 @@ def new_shared(
 
         # The Gaussian process takes seconds a proposal long before there are a thousand.
         sampler = "thompson" if header.sampler == "gp" else header.sampler
-        # On shared weights losses tell more than accuracies, see `octnas.engine.smoothing`.
-        return Proposer(within, sampler=sampler, seed=header.seed, rank_by="loss")
+        return Proposer(within, sampler=sampler, seed=header.seed, rank_by="accuracy")
 
     def predict(scores: Sequence[SharedScore], within: Feasible, count: int) -> Prediction:
         from octnas.engine.predictor import predicted_best

@@ -18,6 +18,7 @@ import numpy as np
 
 from octnas.architecture import Architecture
 from octnas.engine.shared_jobs import BATCH
+from octnas.engine.smoothing import Lines
 from octnas.record import SharedScore, TrialRecord, TrialState
 from octnas.space import Feasible
 
@@ -95,6 +96,7 @@ class Scoring:
         self._predict = predict if total >= ENOUGH else None
         self._on_prediction = on_prediction
         self._batches: Batches | None = None
+        self._lines = Lines(())
         self._within = feasible
         self._unscored = _unscored(events)
         self._known = {each.architecture.digest for each in self.scores}
@@ -133,7 +135,7 @@ class Scoring:
         self.scores.append(score)
         self._left(score.architecture)
         if self._batches is not None:
-            self._batches.tell(as_record(score, self._feasible))
+            self._batches.tell(as_record(score, self._feasible, self._lines))
 
     def fail(self, architecture: Architecture) -> None:
         """An architecture that could not be scored."""
@@ -203,10 +205,11 @@ class Scoring:
         """Makes the sampler, for the backbones that have weights, and tells it all there is."""
         self._within = restricted(self._feasible, ready)
         self._batches = self._make(self._within)
+        self._lines = Lines(self.scores)
         for score in self.scores:
             if score.architecture.backbone in ready:
                 self._batches.add(score.architecture)
-                self._batches.tell(as_record(score, self._feasible))
+                self._batches.tell(as_record(score, self._feasible, self._lines))
         for each in (*self._unscored, *self._out.values()):
             self._batches.add(each)
 
@@ -225,8 +228,8 @@ class Scoring:
         return architecture.digest in self._known or architecture.digest in self._out
 
 
-def as_record(score: SharedScore, feasible: Feasible) -> TrialRecord:
-    """A shared score as a sampler is told of a trial."""
+def as_record(score: SharedScore, feasible: Feasible, lines: Lines) -> TrialRecord:
+    """A shared score as a sampler is told of a trial, its accuracy smoothed."""
     return TrialRecord(
         id=score.architecture.digest,
         architecture=score.architecture,
@@ -234,7 +237,7 @@ def as_record(score: SharedScore, feasible: Feasible) -> TrialRecord:
         gflops=feasible.gflops(score.architecture),
         latency_ms=feasible.latency_ms(score.architecture),
         params=0,
-        accuracy=score.accuracy,
+        accuracy=lines(score),
         loss=score.loss,
         epochs=1,
     )

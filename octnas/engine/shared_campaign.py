@@ -17,7 +17,7 @@ from octnas.engine.limits import TIME_LIMIT, Clock, TimeLimit
 from octnas.engine.scoring import Scoring
 from octnas.engine.shared_audience import Audience, progress_of
 from octnas.engine.shared_jobs import PaceJob, ScoringJob, SharedJob, SupernetJob
-from octnas.engine.shared_plan import Recipes, fitted_length
+from octnas.engine.shared_plan import Recipes, fitted_length, shortened_text
 from octnas.engine.shared_progress import Durations
 from octnas.engine.supernets import Supernet, Supernets
 from octnas.errors import SearchFailedError
@@ -252,10 +252,7 @@ class SharedCampaign:
             seconds=(SUPERNETS_PART if self._scoring.total else 1.0) * (self._limit.deadline - self._clock()),
         )
         if length < self._usual:
-            self.note(
-                f"each supernet is trained for {length:.2g} trainings of one proxy instead of "
-                f"{self._usual:g}, so that they are done within the time limit"
-            )
+            self.note(shortened_text(length, self._usual))
         return length
 
     @property

@@ -20,10 +20,20 @@ from octnas.engine.supernets import Supernet
 from octnas.record import RunFolder, SharedScore
 from octnas.space import Feasible
 
-__all__ = ["PROBES", "Recipes", "dearest_first", "fitted_length", "pace_job", "whole_seconds"]
+__all__ = [
+    "PROBES",
+    "Recipes",
+    "dearest_first",
+    "fitted_length",
+    "pace_job",
+    "shortened_text",
+    "whole_seconds",
+]
 
 PROBES = 12
 """Architectures of a backbone that are scored after the first part of its supernet's training."""
+MUCH_SHORTER = 0.25
+"""Share of the usual length below which a supernet's scores are warned of."""
 SUPERNETS_SHARE = 0.6
 """Of the time for shared weights, what supernets have in any case."""
 
@@ -172,3 +182,13 @@ def fitted_length(
     scoring = score * sum(each for _, each in paces) / len(paces) / workers
     room = max(seconds - scoring, SUPERNETS_SHARE * seconds)
     return usual * min(1.0, max(0.0, room) / whole)
+
+
+def shortened_text(length: float, usual: float) -> str:
+    """What is said where `fitted_length` is below the usual one."""
+    text = (
+        f"each supernet is trained for {length:.2g} trainings of one proxy instead of {usual:g}, so that all "
+        "are done within the time limit"
+    )
+    much = length < MUCH_SHORTER * usual
+    return f"{text}; on so short a training scores tell little: raise --max-minutes" if much else text

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from octnas.engine.shared_plan import fitted_length, whole_seconds
+from octnas.engine.shared_plan import fitted_length, shortened_text, whole_seconds
 from octnas.engine.shared_progress import Durations
 from octnas.engine.supernets import Supernets
 from octnas.record import EpochScore, SupernetRecord, supernets
@@ -115,6 +115,12 @@ def test_supernets_are_shortened_to_what_scoring_leaves_but_not_below_their_shar
     assert fitted_length(paces, score=10, seconds=80.0, **usual) == pytest.approx(2 * 60 / 120)
     assert fitted_length(paces, score=1000, seconds=100.0, **usual) == pytest.approx(2 * 60 / 120)
     assert fitted_length(paces, score=0, seconds=-5.0, **usual) == 0.0
+
+
+def test_a_supernet_much_shorter_than_usual_is_warned_of() -> None:
+    assert shortened_text(4.0, 8.0).endswith("within the time limit")
+    assert "0.26 trainings of one proxy instead of 8" in shortened_text(0.26, 8.0)
+    assert shortened_text(0.26, 8.0).endswith("raise --max-minutes")
 
 
 def test_the_time_left_follows_what_was_seen() -> None:
