@@ -42,7 +42,12 @@ def supernet(
     ] = 0,
     distill: Annotated[
         float,
-        typer.Option(min=0.0, max=1.0, help="Share of the loss that is learnt from the plain network."),
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            help="Share of the loss that is learnt from the plain network; above 0 a step trains the plain, "
+            "the cheapest and a random architecture on one batch, at 0 one of them.",
+        ),
     ] = 0.0,
     max_minutes: Annotated[
         float | None, typer.Option(min=0.0, help="Stop after this many minutes of wall-clock.")

@@ -16,6 +16,7 @@ from typing import Any
 
 from octnas.engine.busy import Busy
 from octnas.engine.confirm import Confirmation, Confirming
+from octnas.engine.driver import Stoppable
 from octnas.engine.evaluate import TrialJob
 from octnas.engine.events import Kind, Listener, search_event
 from octnas.engine.failures import same_failure
@@ -29,8 +30,8 @@ from octnas.space import Feasible
 __all__ = ["Campaign"]
 
 
-class Campaign:
-    """A search under way.
+class Campaign(Stoppable):
+    """A search under way; a `Driver`.
 
     Args:
         run: its folder, the journal's lock held.
@@ -61,22 +62,17 @@ class Campaign:
         clock: Clock = time.monotonic,
         start: float | None = None,
     ) -> None:
+        super().__init__(limit=limit, clock=clock)
         header = run.header
         self.run = run
         self.workers = workers
-        self.fault: BaseException | None = None
-        """Why the search cannot go on; the backend stops when it sees one."""
-        self.interrupted = False
-        """Whether `interrupt` was called: the backend stops at the next safe moment."""
         self._feasible = feasible
         self._space = feasible.space
         self._proposer = proposer
         self._rungs = rungs
         self._confirming = Confirming(limit=feasible.limit, objective=feasible.objective, seeds=confirm)
         self._shared = shared or {}
-        self._limit = limit
         self._listeners = tuple(listeners)
-        self._clock = clock
         self._busy = Busy(clock, workers)
         self._start = clock() if start is None else start
         self._epochs = trial_epochs(header, self._space.proxy)
@@ -179,10 +175,6 @@ class Campaign:
         if not (self.halted or self._running):
             self._stop_paused()
 
-    def interrupt(self) -> None:
-        """Asks for an end from outside (Ctrl-C); what is running stays unfinished, for `octnas resume`."""
-        self.interrupted = True
-
     # ---------------------------------------------------------------- where it stands
     @property
     def running(self) -> tuple[str, ...]:
@@ -193,16 +185,6 @@ class Campaign:
     def records(self) -> tuple[TrialRecord, ...]:
         """All trials that started, in that order."""
         return tuple(self._records.values())
-
-    @property
-    def halted(self) -> bool:
-        """Whether the backend must stop now."""
-        return self.interrupted or self.fault is not None
-
-    @property
-    def overdue(self) -> bool:
-        """Whether even the grace after the time limit is over."""
-        return self._limit is not None and self._clock() > self._limit.deadline + self._limit.grace
 
     @property
     def exhausted(self) -> bool:

@@ -7,11 +7,13 @@ whenever the process dies.
 
 from __future__ import annotations
 
+import time
 from typing import Any, Protocol
 
 from octnas.engine.events import Kind
+from octnas.engine.limits import Clock, TimeLimit
 
-__all__ = ["Driver", "Job"]
+__all__ = ["Driver", "Job", "Stoppable"]
 
 
 class Job(Protocol):
@@ -94,3 +96,32 @@ class Driver(Protocol):
     def note(self, text: str, kind: Kind = "note") -> None:
         """Tells whoever listens what is going on."""
         ...
+
+
+class Stoppable:
+    """What stops a driver: a fault, Ctrl-C, the end of a time limit.
+
+    Args:
+        limit: when to end, None for never.
+        clock: seconds; another one than the wall's for a simulated search.
+    """
+
+    def __init__(self, *, limit: TimeLimit | None = None, clock: Clock = time.monotonic) -> None:
+        self.fault: BaseException | None = None
+        self.interrupted = False
+        self._limit = limit
+        self._clock = clock
+
+    def interrupt(self) -> None:
+        """Asks for an end from outside (Ctrl-C); what runs stays unfinished, to be taken up again later."""
+        self.interrupted = True
+
+    @property
+    def halted(self) -> bool:
+        """Whether the backend must stop now, at the next safe moment."""
+        return self.interrupted or self.fault is not None
+
+    @property
+    def overdue(self) -> bool:
+        """Whether even the grace after the time limit is over."""
+        return self._limit is not None and self._clock() > self._limit.deadline + self._limit.grace

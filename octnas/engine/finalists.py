@@ -1,6 +1,6 @@
 """Which of the scored architectures are trained: the candidates of a search with shared weights.
 
-The score of an architecture's training is predicted by its shared score (`octnas.engine.smoothing`) and an
+The score of an architecture's training is predicted by its shared score (`octnas.front.smoothing`) and an
 offset, the mean difference of the two over the trials that finished: that of its backbone, drawn to the mean
 of all as by `PRIOR` more trials. The next candidate is the one whose prediction adds most hypervolume to what
 was trained already, where trials under way count by their predictions; where nothing is predicted to add any,
@@ -20,7 +20,7 @@ import numpy as np
 from octnas.architecture import Architecture
 from octnas.engine.acquisition import gains
 from octnas.engine.rungs import best_first, score_of
-from octnas.engine.smoothing import smoothed
+from octnas.front.smoothing import smoothed
 from octnas.record import SharedScore, TrialRecord, TrialState
 from octnas.space import Feasible
 

@@ -17,7 +17,7 @@ import numpy as np
 from octnas.architecture import Architecture
 from octnas.engine.regression import HeldOut, Predictor
 from octnas.engine.rungs import Point, best_first, pareto_ranks
-from octnas.engine.smoothing import smoothed
+from octnas.front.smoothing import smoothed
 from octnas.space import Feasible
 
 if TYPE_CHECKING:

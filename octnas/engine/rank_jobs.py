@@ -11,7 +11,7 @@ from octnas.architecture import Architecture
 from octnas.engine.evaluate import TrialJob, named, scores_of
 from octnas.engine.initial import job_weights, kept_weights
 from octnas.record import RunFolder, supernets
-from octnas.record.ranking import Kind, Model, Training
+from octnas.record.ranking import SHARED, SHARED_LOSS, Kind, Model, Training
 from octnas.space import Proxy, SearchSpace
 
 if TYPE_CHECKING:
@@ -22,8 +22,6 @@ __all__ = ["Plans", "TrainingJob", "UntrainedJob", "work"]
 
 WARM_SHARE = 4
 """A warm start has one in so many of the proxy's scores, where the search did not say how many."""
-SHARED = "shared"
-"""Name of the score on shared weights."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +57,7 @@ class UntrainedJob:
     models: tuple[tuple[str, Architecture], ...]
     """Digest of the target's architecture, and the proxy's."""
     names: tuple[str, ...]
-    """Of `ZERO_COST`, and `SHARED` where there are weights."""
+    """Of `ZERO_COST`, and `SHARED` and `SHARED_LOSS` where there are weights."""
     proxy: Proxy
     seed: int
     steps: float = 0.0
@@ -98,7 +96,9 @@ def _score_shared(
     state = read_state(job.initial, name=f"the shared weights of {job.models[0][1].backbone}")
     scorer = SharedScorer(job.models[0][1], state, data, settings)
     for digest, architecture in job.models:
-        report([digest, SHARED, scorer.score(architecture)[0]])
+        accuracy, loss = scorer.score(architecture)
+        report([digest, SHARED, accuracy])
+        report([digest, SHARED_LOSS, loss])
 
 
 class Plans:

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from octnas.engine.rank_jobs import SHARED, Plans, UntrainedJob
+from octnas.engine.rank_jobs import Plans, UntrainedJob
 from octnas.engine.ranking import RankJob
 from octnas.engine.rungs import rung_levels
+from octnas.front.trust import SMOOTHED
 from octnas.record import RunFolder, TrialRecord, TrialState
-from octnas.record.ranking import Kind, Model, Ranked, Training, training_event
+from octnas.record.ranking import SHARED, SHARED_LOSS, Kind, Model, Ranked, Training, training_event
 from octnas.space import Feasible, SearchSpace
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def missing_jobs(asked: Asked) -> Iterator[RankJob]:
 def _untrained(asked: Asked) -> Iterator[UntrainedJob]:
     """One job a backbone, for the architectures that lack a score."""
     for number, backbone in enumerate(asked.feasible.backbones):
-        names = UNTRAINED if asked.plans.supernet(backbone) is None else (*UNTRAINED, SHARED)
+        names = UNTRAINED if asked.plans.supernet(backbone) is None else (*UNTRAINED, SHARED, SHARED_LOSS)
         lacking = [
             model
             for model in asked.models
@@ -118,4 +119,4 @@ def ranked_by(asked: Asked) -> tuple[str, ...]:
     """The proxies by which the search chooses: shared scores say what is trained, trials what is reported."""
     trials = asked.plans.trials_are
     shared = asked.run.header.options.get("init") == "shared"
-    return (SHARED, trials) if shared else (trials,)
+    return (SMOOTHED, trials) if shared else (trials,)

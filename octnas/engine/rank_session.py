@@ -24,7 +24,7 @@ from octnas.engine.ranking import Ranking, RankListener
 from octnas.errors import DataError, Interrupted, RunError, SearchFailedError, afterwards
 from octnas.front.trust import Measured, measured, trust_document
 from octnas.front.trust_png import rank_png
-from octnas.record import Journal, RunFolder
+from octnas.record import Journal, RunFolder, shared_scores
 from octnas.record.ranking import RANK_VERSION, Ranked, keep_rank, rank_journal, read_rank
 from octnas.space import parse_space
 
@@ -189,7 +189,12 @@ def _reported(asked: Asked, ranking: Ranking, tracker: Tracker) -> dict[str, Any
     """The document, kept beside the search and sent to the tracking store."""
     run, plans = asked.run, asked.plans
     found = measured(
-        asked.ranked, seed=asked.seed, full_seeds=asked.seeds, epochs=plans.epochs, rungs=asked.rungs
+        asked.ranked,
+        seed=asked.seed,
+        full_seeds=asked.seeds,
+        epochs=plans.epochs,
+        rungs=asked.rungs,
+        shared=shared_scores(run.journal.read()),
     )
     if len(found.digests) < FEWEST:
         reasons = "; ".join(f"{what} failed: {why}" for what, why in list(ranking.failures.items())[-2:])

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from octnas.engine.driver import Stoppable
 from octnas.engine.events import Kind
 from octnas.engine.limits import Clock
 from octnas.engine.rank_jobs import TrainingJob, UntrainedJob
@@ -49,8 +50,8 @@ class RankEvent:
 RankListener = Callable[[RankEvent], None]
 
 
-class Ranking:
-    """A ranking under way.
+class Ranking(Stoppable):
+    """A ranking under way; a `Driver` without a time limit.
 
     Args:
         ranked: what is known; it grows.
@@ -76,9 +77,8 @@ class Ranking:
         listeners: Sequence[RankListener] = (),
         clock: Clock = time.monotonic,
     ) -> None:
+        super().__init__(clock=clock)
         self.workers = workers
-        self.fault: BaseException | None = None
-        self.interrupted = False
         self.failures: dict[str, str] = {}
         """Reasons by what failed, in words."""
         self._ranked = ranked
@@ -92,7 +92,6 @@ class Ranking:
         self._seconds, self._steps = 0.0, 0.0
         self._remove = remove
         self._listeners = tuple(listeners)
-        self._clock = clock
         self._start = clock()
         self._trained = 0
 
@@ -101,16 +100,6 @@ class Ranking:
     def running(self) -> tuple[str, ...]:
         """Ids of the jobs under way."""
         return tuple(self._running)
-
-    @property
-    def halted(self) -> bool:
-        """Whether the backend must stop now; what runs is done again later."""
-        return self.interrupted or self.fault is not None
-
-    @property
-    def overdue(self) -> bool:
-        """Never: a ranking has no time limit."""
-        return False
 
     @property
     def has_work(self) -> bool:
@@ -168,10 +157,6 @@ class Ranking:
     def stop_running(self, reason: str) -> None:
         """What still runs is left for the next call."""
         self._running.clear()
-
-    def interrupt(self) -> None:
-        """Asks for an end from outside (Ctrl-C)."""
-        self.interrupted = True
 
     def note(self, text: str, kind: Kind = "note") -> None:
         """Tells the listeners what is going on."""

@@ -18,7 +18,7 @@ import numpy as np
 
 from octnas.architecture import Architecture
 from octnas.engine.shared_jobs import BATCH
-from octnas.engine.smoothing import Lines
+from octnas.front.smoothing import Lines
 from octnas.record import SharedScore, TrialRecord, TrialState
 from octnas.space import Feasible
 

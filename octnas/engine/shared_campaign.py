@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from octnas.engine.driver import Stoppable
 from octnas.engine.events import Kind, Listener
 from octnas.engine.limits import TIME_LIMIT, Clock, TimeLimit
 from octnas.engine.scoring import Scoring
@@ -32,7 +33,7 @@ FAILURES = 3
 """Batches that all fail before any was scored, after which the search has failed."""
 
 
-class SharedCampaign:
+class SharedCampaign(Stoppable):
     """Supernets and shared scores under way; a `Driver`.
 
     Args:
@@ -66,18 +67,15 @@ class SharedCampaign:
         clock: Clock = time.monotonic,
         start: float | None = None,
     ) -> None:
+        super().__init__(limit=limit, clock=clock)
         self.run = run
         self.workers = workers
-        self.fault: BaseException | None = None
-        self.interrupted = False
         self._recipes = recipes
         self._scoring = scoring
         self._costs = costs
         self._images = images
         self._drops = drops
         self._usual = length
-        self._limit = limit
-        self._clock = clock
         self._start = clock() if start is None else start
         self._audience = Audience(run.name, listeners, limit=limit, clock=clock, start=self._start)
         self._durations = Durations(workers, costs)
@@ -167,25 +165,11 @@ class SharedCampaign:
         for supernet in self._supernets.unended:
             self._cut(supernet)
 
-    def interrupt(self) -> None:
-        """Asks for an end from outside (Ctrl-C); supernets stay unfinished, for `octnas resume`."""
-        self.interrupted = True
-
     # ---------------------------------------------------------------- where it stands
     @property
     def running(self) -> tuple[str, ...]:
         """Ids of the jobs under way."""
         return tuple(self._running)
-
-    @property
-    def halted(self) -> bool:
-        """Whether the backend must stop now."""
-        return self.interrupted or self.fault is not None
-
-    @property
-    def overdue(self) -> bool:
-        """Whether even the grace after the time limit is over."""
-        return self._limit is not None and self._clock() > self._limit.deadline + self._limit.grace
 
     @property
     def has_work(self) -> bool:

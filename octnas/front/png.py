@@ -126,7 +126,7 @@ def _said_of_scores(result: SearchResult, layers: Layers) -> str:
     own = result.agreement
     low = f", under {LOW_TAU:g}" if is_low(own) else ""
     known = own.tau_interval is not None
-    tau = f" (Kendall's tau with the trainings {agreement_words(own)}{low})" if known else ""
+    tau = f" (by their losses, Kendall's tau with the trainings {agreement_words(own)}{low})" if known else ""
     return f" Faint dots: accuracy on shared weights, before any training of an architecture's own{tau}."
 
 

@@ -170,7 +170,7 @@ class SearchResult:
     @cached_property
     def agreement(self) -> Agreement:
         """How shared scores agree with this search's own trainings; see `octnas.front.shared`."""
-        return own_agreement(self.records)
+        return own_agreement(self.records, () if self.shared is None else self.shared.scores)
 
     @property
     def timed(self) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from octnas.front.correlation import Agreement, agreement
+from octnas.front.smoothing import smoothed
 from octnas.record import (
     SearchHeader,
     SharedScore,
@@ -70,13 +71,15 @@ def shared_of(header: SearchHeader, events: Sequence[Mapping[str, Any]]) -> Shar
     )
 
 
-def own_agreement(records: Iterable[TrialRecord]) -> Agreement:
-    """How shared scores agree with the accuracies of a search's own complete trials, yardsticks too."""
+def own_agreement(records: Iterable[TrialRecord], scores: Sequence[SharedScore]) -> Agreement:
+    """How shared scores, smoothed as the search ranks by them, agree with the accuracies of its own complete
+    trials, yardsticks too."""
+    known = {each.architecture.digest: score for each, score in zip(scores, smoothed(scores), strict=True)}
     pairs = [
-        (each.shared_accuracy, each.accuracy)
+        (known[each.architecture.digest], each.accuracy)
         for each in records
         if each.state is TrialState.COMPLETE
-        and each.shared_accuracy is not None
+        and each.architecture.digest in known
         and each.accuracy is not None
     ]
     if not pairs:

@@ -75,7 +75,7 @@ def warning_lines(result: SearchResult) -> list[str]:
     if result.shared is not None and is_low(result.agreement):
         tau = agreement_words(result.agreement)
         lines.append(
-            f"Kendall's tau of shared scores with this search's trainings is {tau}: under "
+            f"Kendall's tau of shared scores, by their losses, with this search's trainings is {tau}: under "
             f"{LOW_TAU:g}, so good architectures may have been passed over. These trials were chosen by "
             f"their shared scores, which narrows the range and lowers tau; `octnas rank {result.name}` "
             "measures it over a spread of architectures."
@@ -90,7 +90,8 @@ def _agreement_line(own: Agreement) -> str:
         what = f"{own.count or 'no'} complete trial{'' if own.count == 1 else 's'} with a shared score"
         return f"{what}: too few to say how shared scores agree with trainings"
     unsure = f": too few to tell whether it is above {LOW_TAU:g}" if _is_wide(own) else ""
-    return f"Kendall's tau of shared scores with this search's trainings {agreement_words(own)}{unsure}"
+    tau = f"{agreement_words(own)}{unsure}"
+    return f"Kendall's tau of shared scores, by their losses, with this search's trainings {tau}"
 
 
 def _is_wide(own: Agreement) -> bool:

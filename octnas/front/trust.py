@@ -12,16 +12,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from octnas.front.correlation import Agreement, Ceiling, agreement, ceiling
-from octnas.record import RunFolder
-from octnas.record.ranking import Kind, Ranked, rank_document
+from octnas.front.smoothing import Lines
+from octnas.record import RunFolder, SharedScore
+from octnas.record.ranking import SHARED, SHARED_LOSS, Kind, Ranked, rank_document
 
-__all__ = ["LOW_TAU", "Measured", "measured", "proxy_words", "rank_warning", "trust_document"]
+__all__ = ["LOW_TAU", "SMOOTHED", "Measured", "measured", "proxy_words", "rank_warning", "trust_document"]
 
 LOW_TAU = 0.6
 """Kendall's tau below which a search's report warns."""
 LOSSES = "training-losses"
+SMOOTHED = "shared-smoothed"
+"""Proxy's name of the accuracy that the loss on shared weights stands for, by which a search ranks."""
 _WORDS = {
-    "shared": "shared weights",
+    SHARED: "shared weights",
+    SMOOTHED: "shared, by loss",
     LOSSES: "training losses",
     "gflops": "GFLOPs",
     "params": "parameters",
@@ -62,6 +66,7 @@ def measured(
     full_seeds: Sequence[int],
     epochs: Mapping[Kind, int],
     rungs: Sequence[int],
+    shared: Sequence[SharedScore] = (),
 ) -> Measured:
     """What is known of each proxy.
 
@@ -70,7 +75,10 @@ def measured(
         full_seeds: of the full trainings; an architecture that lacks one is left out.
         epochs: scores of a whole training of each kind.
         rungs: epochs after which the search compares trials.
+        shared: the search's shared scores, through which, and those of `ranked`, shared scores are smoothed.
     """
+    own = _shared_scores(ranked)
+    lines = Lines([*shared, *own.values()])
     rows: dict[str, dict[str, float]] = {}
     full: list[tuple[float, ...]] = []
     for model in ranked.models:
@@ -79,7 +87,9 @@ def measured(
             continue
         full.append(tuple(scores[-1].accuracy for scores in trained if scores is not None))
         row = rows[model.digest] = {"gflops": model.gflops, "params": float(model.params)}
-        row |= ranked.values.get(model.digest, {})
+        row |= {key: value for key, value in _values(ranked, model.digest).items() if key != SHARED_LOSS}
+        if model.digest in own:
+            row[SMOOTHED] = lines(own[model.digest])
         for kind in ("warm", "scratch"):
             scores = ranked.scores(kind, model.digest, seed, epochs[kind])
             if scores is None:
@@ -88,7 +98,7 @@ def measured(
             if kind == "scratch":
                 row |= {f"scratch-{rung}": scores[rung - 1].accuracy for rung in rungs}
                 row[LOSSES] = -sum(score.train_loss for score in scores)
-    names = ["shared", "warm", *(f"scratch-{rung}" for rung in rungs), "scratch", LOSSES]
+    names = [SHARED, SMOOTHED, "warm", *(f"scratch-{rung}" for rung in rungs), "scratch", LOSSES]
     names += ["gflops", "params", "synflow", "grad-norm"]
     return Measured(
         digests=tuple(rows),
@@ -172,6 +182,21 @@ def proxy_words(proxy: str, epochs: Mapping[Kind, int]) -> str:
     if proxy == "warm":
         return f"warm, {epochs['warm']} epoch{'' if epochs['warm'] == 1 else 's'}"
     return _WORDS[proxy]
+
+
+def _values(ranked: Ranked, digest: str) -> Mapping[str, float]:
+    return ranked.values.get(digest, {})
+
+
+def _shared_scores(ranked: Ranked) -> dict[str, SharedScore]:
+    """Accuracy and loss on shared weights by digest, of the architectures that have both."""
+    return {
+        model.digest: SharedScore(
+            architecture=model.architecture, accuracy=values[SHARED], loss=values[SHARED_LOSS]
+        )
+        for model in ranked.models
+        if {SHARED, SHARED_LOSS} <= (values := _values(ranked, model.digest)).keys()
+    }
 
 
 def _ceiling(top: Ceiling | None) -> dict[str, Any]:

@@ -27,6 +27,8 @@ from octnas.record.trial import EpochScore
 
 __all__ = [
     "RANK_VERSION",
+    "SHARED",
+    "SHARED_LOSS",
     "Kind",
     "Model",
     "Ranked",
@@ -40,6 +42,10 @@ __all__ = [
 ]
 
 RANK_VERSION = 1
+SHARED = "shared"
+"""Proxy's name of the accuracy on shared weights, in events of values."""
+SHARED_LOSS = "shared-loss"
+"""The same of the validation loss on them."""
 _FILE = "rank.jsonl"
 _DOCUMENT = "rank.json"
 

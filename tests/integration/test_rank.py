@@ -87,8 +87,8 @@ def test_rank_from_a_search_to_its_report(tmp_path: Path, monkeypatch: pytest.Mo
     document = json.loads(done.stdout)
     assert document["models"] == 4
     assert 0 <= document["ceiling"] <= 1
-    assert {"shared", "warm", "scratch-2", "scratch", "training-losses", "gflops", "params", "synflow",
-            "grad-norm"} <= document["proxies"].keys()  # fmt: skip
+    assert {"shared", "shared-smoothed", "warm", "scratch-2", "scratch", "training-losses", "gflops",
+            "params", "synflow", "grad-norm"} <= document["proxies"].keys()  # fmt: skip
     events = [json.loads(line) for line in journal.read_text().splitlines()]
     trained = [(e["kind"], e["digest"], e["seed"]) for e in events if e["event"] == "training"]
     assert len(trained) == len(set(trained)) == 4 * 4

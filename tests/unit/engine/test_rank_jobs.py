@@ -155,12 +155,15 @@ def test_work_scores_what_needs_no_training(runs_home: Path, monkeypatch: pytest
     (run.path / "supernets").mkdir()
     run.supernet("resnet18").write_bytes(b"")
     reported.clear()
-    job = plans.untrained(models, ("synflow", "grad-norm", "shared"), 0)
+    job = plans.untrained(models, ("synflow", "grad-norm", "shared", "shared-loss"), 0)
     assert job.initial == run.supernet("resnet18")
     work(dataclasses.replace(job, initial=b"content"), _data(), lambda value: reported.append(value) is None)
     assert asked == [{"read": b"content"}]
     assert [model.digest for model in models] == [
         digest for digest, name, value in reported if (name, value) == ("shared", 0.25)
+    ]
+    assert [model.digest for model in models] == [
+        digest for digest, name, value in reported if (name, value) == ("shared-loss", 1.5)
     ]
 
 

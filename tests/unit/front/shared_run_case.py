@@ -126,14 +126,17 @@ def _scored(
 ) -> list[SharedScore]:
     names = [name for name in feasible.backbones if name != "resnet50"]
     drawn = dict.fromkeys(feasible.sample(rng, names[i % len(names)]) for i in range(2 * count))
+    scored = list(drawn)[:count]
+    accuracies = [worth(each, feasible) + offset + noise * float(rng.standard_normal()) for each in scored]
+    apart = np.random.default_rng(0).normal(0, 0.005, count)
     return [
         SharedScore(
             architecture=each,
-            accuracy=worth(each, feasible) + offset + noise * float(rng.standard_normal()),
-            loss=1.5,
+            accuracy=accuracy,
+            loss=2 - accuracy + float(more),
             gflops=feasible.gflops(each),
         )
-        for each in list(drawn)[:count]
+        for each, accuracy, more in zip(scored, accuracies, apart, strict=False)
     ]
 
 

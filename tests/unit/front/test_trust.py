@@ -15,7 +15,7 @@ from octnas.architecture import Architecture
 from octnas.front.trust import Measured, measured, trust_document
 from octnas.front.trust_png import rank_png
 from octnas.front.trust_text import rank_text
-from octnas.record import EpochScore
+from octnas.record import EpochScore, SharedScore
 from octnas.record.ranking import Kind, Model, Ranked, Training
 
 EPOCHS: dict[Kind, int] = {"scratch": 4, "warm": 1, "full": 3}
@@ -54,6 +54,33 @@ def _ranked(count: int = 12, *, noise: float = 0.01) -> Ranked:
         )
         ranked.values[model.digest] = {"synflow": -true, "grad-norm": 1.0}
     return ranked
+
+
+def test_shared_scores_are_smoothed_through_the_search_s_scores_and_these() -> None:
+    ranked, rng = _ranked(), np.random.default_rng(1)
+    points: dict[str, list[tuple[float, float]]] = {"resnet18": [], "resnet26": []}
+    for model in ranked.models:
+        loss = float(rng.uniform(0.5, 1.0))
+        points[model.architecture.backbone].append((loss, 0.9 - 0.3 * loss + 0.01 * float(rng.normal())))
+        ranked.values[model.digest] |= dict(
+            zip(("shared-loss", "shared"), points[model.architecture.backbone][-1], strict=True)
+        )
+    kept = [
+        SharedScore(
+            architecture=Architecture.uniform("resnet18", alpha=0.5), accuracy=0.7 - 0.01 * number, loss=0.6
+        )
+        for number in range(4)
+    ]
+    found = measured(ranked, seed=0, full_seeds=SEEDS, epochs=EPOCHS, rungs=(1, 2), shared=kept)
+    assert "shared-loss" not in found.proxies
+    losses, accuracies = np.array([*points["resnet18"], *((0.6, each.accuracy) for each in kept)]).T
+    line = np.polyfit(losses, accuracies, 1)
+    own = np.array(points["resnet18"])
+    smoothed = np.array(found.proxies["shared-smoothed"], dtype=float)
+    assert smoothed[::2] == pytest.approx(np.polyval(line, own[:, 0]))
+    # Six scores of the other backbone draw no line: theirs stay.
+    assert smoothed[1::2] == pytest.approx(np.array(points["resnet26"])[:, 1])
+    assert found.proxies["shared"][::2] == pytest.approx(own[:, 1].tolist())
 
 
 def _found(ranked: Ranked) -> Measured:

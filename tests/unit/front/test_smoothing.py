@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from octnas.architecture import Architecture
-from octnas.engine.smoothing import FEWEST, smoothed
+from octnas.front.smoothing import FEWEST, smoothed
 from octnas.record import SharedScore
 
 
