@@ -17,6 +17,9 @@ from readings import Estimate, at
 
 from octnas.architecture import Architecture
 from octnas.engine.finalists import Finalists
+from octnas.engine.optuna_adapter import Proposer
+from octnas.engine.predictor import predicted_best
+from octnas.engine.scoring import Scoring
 from octnas.front.correlation import kendall
 from octnas.record import EpochScore, SharedScore, TrialRecord, TrialState
 from octnas.space import Feasible
@@ -25,8 +28,11 @@ __all__ = [
     "Steps",
     "chosen",
     "finalists",
+    "interval_text",
     "mean_tau",
+    "scored_in_turn",
     "seconds_to_equal",
+    "share_of_theirs",
     "stratified",
 ]
 
@@ -136,3 +142,53 @@ def seconds_to_equal(
     return Estimate(
         value=of(np.arange(len(mine))), low=drawn[round(0.025 * last)], high=drawn[round(0.975 * last)]
     )
+
+
+def share_of_theirs(
+    seconds: Sequence[float], values: Sequence[float], theirs: Sequence[Steps], *, grid: Floats
+) -> Estimate:
+    """Our mean compute as a share of that at which `theirs` have on average what we have on average: 0 where
+    they never have. Searches are resampled in pairs, the i-th of one with the i-th of the other."""
+    spent, reached = np.array(seconds), np.array(values)
+    other = np.array([at(each.seconds, each.values, grid) for each in theirs])
+
+    def of(rows: NDArray[np.int64]) -> float:
+        there = np.flatnonzero(other[rows].mean(0) >= reached[rows].mean())
+        return float(spent[rows].mean() / grid[there[0]]) if there.size else 0.0
+
+    rng = np.random.default_rng(0)
+    drawn = [of(rng.integers(len(spent), size=len(spent))) for _ in range(RESAMPLES)]
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return Estimate(value=of(np.arange(len(spent))), low=float(low), high=float(high))
+
+
+def scored_in_turn(
+    feasible: Feasible, score: Callable[[Architecture], SharedScore], *, total: int, seed: int
+) -> list[SharedScore]:
+    """What a search with shared weights of all its backbones scores, in its order: a spread, what the sampler
+    asks for, what the predictor ranks first."""
+    scoring = Scoring(
+        feasible,
+        total=total,
+        seed=seed,
+        workers=1,
+        events=(),
+        scores=(),
+        batches=lambda within: Proposer(within, sampler="thompson", seed=seed, rank_by="accuracy"),
+        predict=lambda scores, within, count: predicted_best(
+            scores, within, count=count, rng=np.random.default_rng([seed, 3])
+        ),
+    )
+    while not scoring.over and (batch := scoring.next(feasible.backbones, whole=True)) is not None:
+        for each in batch[1]:
+            scoring.tell(score(each))
+    return scoring.scores
+
+
+def interval_text(found: Estimate, digits: int = 2) -> str:
+    """ "0.61 (0.54 to 0.68)"."""
+
+    def number(value: float) -> str:
+        return f"{value:.{digits}f}" if np.isfinite(value) else "not there"
+
+    return f"{number(found.value)} ({number(found.low)} to {number(found.high)})"

@@ -1,32 +1,26 @@
-"""The tables of `shared_weights.py`."""
+"""Tables of `shared_weights.py`: rank correlations, throughput, memory."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from itertools import product
-from typing import Any
 
 import numpy as np
 from main_job import table as markdown
 from numpy.typing import NDArray
 from pieces import Row
-from problem import hypervolume
-from readings import Estimate, at, estimate
 from replay import Table
 from shared_costs import Memory, Throughput
-from shared_readings import Steps, chosen, finalists, mean_tau, seconds_to_equal
-from shared_runs import Scratch, Search, Supernet, Warm
+from shared_readings import interval_text, mean_tau
+from shared_runs import Supernet, Warm, shared_scores_of
 
 from octnas.architecture import Architecture
 from octnas.front.correlation import ceiling
+from octnas.front.smoothing import smoothed
 from octnas.record import SharedScore
 
-__all__ = ["memory_text", "rank_text", "search_text", "throughput_text"]
+__all__ = ["memory_text", "rank_text", "throughput_text"]
 
-RANK_BY = ("accuracy", "loss")
-TRAININGS = (12, 24, 48, 96, 192)
-"""Of the search from scratch, at which the compute of shared weights is read."""
 Rows = Mapping[str, Row]
 Floats = NDArray[np.float64]
 
@@ -43,7 +37,8 @@ def rank_text(table: Table, supernets: Sequence[Supernet], warm: Sequence[Warm],
         f"weights of {recipe.length:g} trainings' length; {recipe.randoms} random after plain or cheapest, "
         + (f"in one step, distillation {recipe.distill:g}." if recipe.together else "in turn.")
     ]
-    shared = _shared(supernets, done)
+    shared = shared_scores_of(supernets, done)
+    smooth = {seed: _smoothed(every, own) for seed, own in shared.items()}
     for title, members in (
         (f"{len(picked)} architectures, evenly through the costs of each backbone", picked),
         (f"all {len(every)} members within the budget", every),
@@ -51,6 +46,7 @@ def rank_text(table: Table, supernets: Sequence[Supernet], warm: Sequence[Warm],
         methods: dict[str, Callable[[Architecture, int], float]] = {
             "shared accuracy": lambda each, seed: shared[seed][each.digest][0],
             "shared loss": lambda each, seed: -shared[seed][each.digest][1],
+            "shared, accuracy by loss": lambda each, seed: smooth[seed][each.digest],
             "shared accuracy, mean of the seeds": lambda each, seed: float(
                 np.mean([shared[seed][each.digest][0] for seed in seeds])
             ),
@@ -104,7 +100,7 @@ def _taus(
             found = mean_tau(scores, np.array([table.truth(each) for each in own]))
             top = ceilings[group]
             share = "" if not top else f", {found.value / top:.2f} of the ceiling"
-            cells.append(f"{_interval(found)}{share}")
+            cells.append(f"{interval_text(found)}{share}")
         rows.append([name, *cells])
     return markdown(["score", *(f"{name} ({len(own)})" for name, own in groups.items())], rows)
 
@@ -123,172 +119,21 @@ def _ceiling(table: Table, members: Sequence[Architecture]) -> float | None:
 
 def _another(table: Table, members: Sequence[Architecture]) -> str:
     scores = _accuracies(table, members)
-    return "-" if scores.shape[1] < 2 else _interval(mean_tau(scores[:, :1].T, scores[:, 1]))
+    return "-" if scores.shape[1] < 2 else interval_text(mean_tau(scores[:, :1].T, scores[:, 1]))
 
 
-def _shared(supernets: Sequence[Supernet], done: Rows) -> dict[int, dict[str, tuple[float, float]]]:
-    """By seed and digest, over all backbones."""
-    found: dict[int, dict[str, tuple[float, float]]] = {}
-    for each in supernets:
-        found.setdefault(each.seed, {}).update(done[each.key]["scores"])
-    return found
+def _smoothed(members: Sequence[Architecture], scores: Mapping[str, tuple[float, float]]) -> dict[str, float]:
+    """As a search ranks by them, by digest."""
+    own = [
+        SharedScore(architecture=each, accuracy=scores[each.digest][0], loss=scores[each.digest][1])
+        for each in members
+    ]
+    return dict(zip((each.digest for each in members), smoothed(own), strict=True))
 
 
 def _score_seconds(supernets: Sequence[Supernet], done: Rows) -> float:
     rows = [done[each.key] for each in supernets]
     return float(sum(row["score_seconds"] for row in rows) / sum(len(row["scores"]) for row in rows))
-
-
-# -------------------------------------------------------------------- search
-def search_text(
-    table: Table,
-    supernets: Sequence[Supernet],
-    scratch: Sequence[Scratch],
-    searches: Sequence[Search],
-    done: Rows,
-) -> str:
-    """Hypervolume against processor seconds, from scratch and with shared weights."""
-    pace = paces(table, scratch, done)
-    budget, reference = table.budget_gflops, table.reference
-    whole = hypervolume(table.best, budget=budget, reference=reference)
-    plain = [_replayed(done[each.key]["trained"], pace, budget, reference, whole) for each in searches]
-    seeds = sorted({each.seed for each in supernets})
-    before = {
-        seed: sum(
-            done[each.key]["train_seconds"] + done[each.key]["score_seconds"]
-            for each in supernets
-            if each.seed == seed
-        )
-        for seed in seeds
-    }
-    shared = _shared(supernets, done)
-    ours: dict[str, list[Steps]] = {}
-    unaided: dict[str, list[float]] = {}
-    for number, rank_by in product(range(len(searches)), RANK_BY):
-        seed = seeds[number % len(seeds)]
-        steps, alone = shared_search(
-            table,
-            shared[seed],
-            pace,
-            rank_by=rank_by,
-            first=before[seed],
-            replication=number,
-            whole=whole,
-        )
-        ours.setdefault(rank_by, []).append(steps)
-        unaided.setdefault(rank_by, []).append(alone)
-    mean_training = float(np.mean([each.seconds[-1] / len(each.seconds) for each in plain]))
-    grid = np.linspace(0, max(float(each.seconds[-1]) for of in (plain, *ours.values()) for each in of), 2000)
-    rows = []
-    for trainings in TRAININGS:
-        seconds = trainings * mean_training
-        row = [str(trainings), f"{seconds:.0f}", _interval(estimate(_after(plain, seconds)), 3)]
-        for steps in ours.values():
-            ratio = seconds_to_equal(steps, plain, seconds=seconds, grid=grid)
-            row += [_interval(estimate(_after(steps, seconds)), 3), _interval(ratio)]
-        rows.append(row)
-    head = (
-        f"**{table.name}: hypervolume for the compute**, as a share of the true front's (reference "
-        f"{budget:.3f} GFLOPs, {100 * reference:.2f} %), of the front that from-scratch accuracies choose. "
-        f"{len(plain)} replications. {table.describe()}. From scratch, all members trained once: "
-        f"{_interval(estimate([float(each.values[-1]) for each in plain]), 3)}."
-    )
-    first = statistics.fmean(before.values())
-    factors = ", ".join(f"{name} {value:.2f}" for name, value in pace.items())
-    again = [done[each.key] for each in scratch]
-    same = sum(row["accuracy"] == row["table_accuracy"] for row in again)
-    tail = (
-        f"Shared weights and the scores of all {table.size} members take {first:.0f} s, "
-        f"{first / mean_training:.1f} trainings from scratch of {mean_training:.1f} s ({factors} of the "
-        f"table's seconds, by {len(again)} trainings done again, of which {same} have the table's accuracy "
-        f"bit for bit). A front chosen by shared scores alone has "
-        + ", ".join(f"{_interval(estimate(of), 3)} by {name}" for name, of in unaided.items())
-        + "."
-    )
-    header = ["trainings from scratch", "processor seconds", "thompson from scratch"]
-    for name in ours:
-        header += [f"shared {name}, same seconds", f"compute to equal, by {name}"]
-    return "\n\n".join([head, markdown(header, rows), tail])
-
-
-def paces(table: Table, scratch: Sequence[Scratch], done: Rows) -> dict[str, float]:
-    """Seconds of a training now over the table's, by backbone."""
-    found: dict[str, list[tuple[float, float]]] = {}
-    for each in scratch:
-        row = done[each.key]
-        backbone = table.architecture(each.digest).backbone
-        found.setdefault(backbone, []).append((row["seconds"], row["table_seconds"]))
-    return {
-        name: sum(now for now, _ in pairs) / sum(then for _, then in pairs) for name, pairs in found.items()
-    }
-
-
-def _after(steps: Sequence[Steps], seconds: float) -> list[float]:
-    """What each search has after so many seconds."""
-    return [float(at(each.seconds, each.values, np.array([seconds]))[0]) for each in steps]
-
-
-def _replayed(
-    trained: Sequence[Sequence[Any]], pace: Mapping[str, float], budget: float, reference: float, whole: float
-) -> Steps:
-    """A search from scratch: rows of (gflops, truth, seen, backbone, seconds)."""
-    truth = np.array([row[:2] for row in trained])
-    seen = np.array([[row[0], row[2]] for row in trained])
-    seconds = np.cumsum([row[4] * pace[row[3]] for row in trained])
-    values = [
-        chosen(truth[:count], seen[:count], budget=budget, reference=reference) / whole
-        for count in range(1, len(trained) + 1)
-    ]
-    return Steps(seconds=seconds, values=np.array(values))
-
-
-def shared_search(
-    table: Table,
-    shared: Mapping[str, tuple[float, float]],
-    pace: Mapping[str, float],
-    *,
-    rank_by: str,
-    first: float,
-    replication: int,
-    whole: float,
-) -> tuple[Steps, float]:
-    """Shared weights: all members scored, then trained from scratch by promise; and the hypervolume of the
-    front that the shared scores choose by themselves.
-
-    Args:
-        rank_by: "accuracy" or "loss": what shared scores and trainings are compared by when finalists are
-            chosen. Accuracies choose the front.
-        first: seconds before the first training from scratch.
-    """
-    space = table.space
-    members = [each for backbone in space.backbones for each in table.of(backbone)]
-    scores = [
-        SharedScore(architecture=each, accuracy=shared[each.digest][0], loss=shared[each.digest][1])
-        for each in members
-    ]
-    limits = {"budget": table.budget_gflops, "reference": table.reference}
-    truth = np.array([[space.gflops(each), table.truth(each)] for each in members])
-    by = [each.accuracy if rank_by == "accuracy" else -each.loss for each in scores]
-    seen = np.column_stack((truth[:, 0], by))
-    alone = chosen(truth, seen, **limits) / whole
-    runs = {each.digest: list(table.scores(each, replication)) for each in members}
-    points: list[tuple[float, float, float]] = []
-    seconds, values = [], []
-    spent = first
-    for each in finalists(
-        space.feasible(table.budget_gflops),
-        scores,
-        lambda each: runs[each.digest][-1],
-        rank_by=rank_by,
-        count=TRAININGS[-1],
-    ):
-        run = runs[each.digest]
-        spent += pace[each.backbone] * sum(score.seconds for score in run)
-        points.append((space.gflops(each), table.truth(each), run[-1].accuracy))
-        found = np.array(points)
-        seconds.append(spent)
-        values.append(chosen(found[:, :2], found[:, ::2], **limits) / whole)
-    return Steps(seconds=np.array(seconds), values=np.array(values)), alone
 
 
 # -------------------------------------------------------------------- throughput, memory
@@ -367,10 +212,3 @@ def memory_text(pieces: Sequence[Memory], done: Rows) -> str:
         "added by shared weights",
     ]
     return f"{head}\n\n{markdown(header, rows)}"
-
-
-def _interval(found: Estimate, digits: int = 2) -> str:
-    def number(value: float) -> str:
-        return f"{value:.{digits}f}" if np.isfinite(value) else "not there"
-
-    return f"{number(found.value)} ({number(found.low)} to {number(found.high)})"

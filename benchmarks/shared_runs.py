@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -24,7 +24,7 @@ from octnas.data import ImageSet, load_images
 from octnas.engine.evaluate import TrialJob, evaluate, scores_of
 from octnas.record import EpochScore
 
-__all__ = ["Scratch", "Search", "Supernet", "Warm", "table_of"]
+__all__ = ["Scratch", "Search", "Supernet", "Warm", "shared_scores_of", "table_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +87,16 @@ class Supernet(Piece):
             "plain_accuracy": training.scores[-1].accuracy,
             "scores": scores,
         }
+
+
+def shared_scores_of(
+    supernets: Sequence[Supernet], done: Mapping[str, Row]
+) -> dict[int, dict[str, tuple[float, float]]]:
+    """(accuracy, loss) on shared weights by their seed and by digest, over all backbones."""
+    found: dict[int, dict[str, tuple[float, float]]] = {}
+    for each in supernets:
+        found.setdefault(each.seed, {}).update(done[each.key]["scores"])
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

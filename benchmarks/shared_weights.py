@@ -27,8 +27,9 @@ from pathlib import Path
 
 from pieces import Piece, Row, run_all
 from shared_costs import Memory, Throughput
+from shared_hypervolume import search_text
 from shared_readings import stratified
-from shared_report import memory_text, rank_text, search_text, throughput_text
+from shared_report import memory_text, rank_text, throughput_text
 from shared_runs import Scratch, Search, Supernet, Warm, table_of
 
 from octnas.machine import usable_cores

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 __all__ = ["new_campaign", "run_search"]
 
+SHARED_PART = 1 / 3
+"""Of a time limit, what supernets and shared scores have; the rest is for what is reported."""
+
 
 def new_campaign(
     run: RunFolder, *, space: SearchSpace, feasible: Feasible, grouped: bool = False, **options: Any
@@ -50,7 +53,14 @@ def new_campaign(
     past = list(history(events))
     eta = proxy.rungs.eta
     levels = rung_levels(min_epochs=proxy.rungs.min_epochs, eta=eta, max_epochs=trial_epochs(header, proxy))
-    rungs = Rungs(levels, eta=eta, rank_by=proxy.rank_by, objective=feasible.objective)
+    scores = shared_scores(events)
+    rungs = Rungs(
+        levels,
+        eta=eta,
+        rank_by=proxy.rank_by,
+        objective=feasible.objective,
+        front_goes_on=bool(scores),
+    )
     rungs.replay(past)
     reserved = [each.architecture for each in header.yardsticks]
     weighted = [each.backbone for each in supernets(events) if each.state == "complete"]
@@ -64,7 +74,6 @@ def new_campaign(
         history=past,
         grouped=grouped,
     )
-    scores = shared_scores(events)
     if scores:
         assert isinstance(proposer, Proposer)
         proposer = Finalists(
@@ -138,7 +147,7 @@ def run_search(
                     workers=workers,
                     listeners=listeners,
                     start=start,
-                    minutes=None if header.max_minutes is None else header.max_minutes / 2,
+                    minutes=None if header.max_minutes is None else SHARED_PART * header.max_minutes,
                 )
             campaign = new_campaign(
                 run,

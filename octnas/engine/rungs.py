@@ -7,6 +7,9 @@ arrival makes room for it; until then it is paused (asynchronous successive halv
 Pareto ranks in place of the score). Most of a noisy sample is non-dominated and crowding shifts with each
 arrival, so without the limit nearly everybody would be promoted once.
 
+Candidates that shared scores have chosen already are few and meant to be on the front: of these whoever is
+non-dominated at a rung goes on as well (`front_goes_on`).
+
 Yardsticks are ranked too, but take nobody's place: n counts candidates, and the best are the best candidates.
 The rungs are at min_epochs, min_epochs * eta, min_epochs * eta^2, ... below the length of a training.
 """
@@ -87,15 +90,23 @@ class Rungs:
         eta: one trial in `eta` goes on.
         rank_by: "accuracy" or "loss".
         objective: the cost in a point.
+        front_goes_on: whether a candidate that none at its rung dominates goes on, however many do.
     """
 
     def __init__(
-        self, levels: Sequence[int], *, eta: int, rank_by: str = "accuracy", objective: Objective = "gflops"
+        self,
+        levels: Sequence[int],
+        *,
+        eta: int,
+        rank_by: str = "accuracy",
+        objective: Objective = "gflops",
+        front_goes_on: bool = False,
     ) -> None:
         self.levels = tuple(levels)
         self.eta = eta
         self.rank_by = rank_by
         self._objective: Objective = objective
+        self._front_goes_on = front_goes_on
         self._reached: dict[int, dict[str, Point]] = {level: {} for level in self.levels}
         self._passed: dict[int, set[str]] = {level: set() for level in self.levels}
         self._yardsticks: set[str] = set()
@@ -162,9 +173,11 @@ class Rungs:
         """Candidates that may go on past a rung and have not yet, the best first; none where it is full."""
         reached, passed = self._reached[level], self._passed[level]
         places = max(at_least, sum(each not in self._yardsticks for each in reached) // self.eta)
-        if len(passed) >= places:
+        places = 0 if len(passed) >= places else places
+        if not places and not self._front_goes_on:
             return []
-        ids = list(reached)
-        ranked = (ids[i] for i in best_first(list(reached.values())))
-        best = [each for each in ranked if each not in self._yardsticks][:places]
+        ids, points = list(reached), list(reached.values())
+        ranks = dict(zip(ids, pareto_ranks(points), strict=True)) if self._front_goes_on else {}
+        ranked = [ids[i] for i in best_first(points) if ids[i] not in self._yardsticks]
+        best = [each for i, each in enumerate(ranked) if i < places or ranks.get(each) == 0]
         return [each for each in best if each not in passed]

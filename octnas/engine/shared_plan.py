@@ -34,8 +34,9 @@ PROBES = 12
 """Architectures of a backbone that are scored after the first part of its supernet's training."""
 MUCH_SHORTER = 0.25
 """Share of the usual length below which a supernet's scores are warned of."""
-SUPERNETS_SHARE = 0.6
-"""Of the time for shared weights, what supernets have in any case."""
+SUPERNETS_SHARE = 0.75
+"""Of the time for shared weights, what supernets have in any case: a front that 80 scores choose is as good
+as one of hundreds (`benchmarks/README.md`)."""
 
 
 class Recipes:

@@ -26,8 +26,18 @@ from pieces import run_all, stored
 from problem import hypervolume
 from replay import Table
 from shared_costs import Memory, Throughput
-from shared_readings import Steps, chosen, finalists, mean_tau, seconds_to_equal, stratified
-from shared_report import memory_text, paces, rank_text, search_text, throughput_text
+from shared_hypervolume import paces, search_text
+from shared_readings import (
+    Steps,
+    chosen,
+    finalists,
+    mean_tau,
+    scored_in_turn,
+    seconds_to_equal,
+    share_of_theirs,
+    stratified,
+)
+from shared_report import memory_text, rank_text, throughput_text
 from shared_runs import Scratch, Search, Supernet, Warm
 
 SPACE = TINY_SPACE + "proxy: {data: fashion-sample, width: 16, epochs: 2, rungs: {eta: 2, min_epochs: 1}}\n"
@@ -233,7 +243,11 @@ def test_the_report_of_searches(table_path: Path) -> None:
     table = Table(table_path)
     assert paces(table, pieces["scratch"], done) == {"resnet18": 3.0, "resnet26": 3.0}
     text = search_text(table, pieces["supernets"], pieces["scratch"], pieces["searches"], done)
-    assert "A front chosen by shared scores alone has 1.000 (1.000 to 1.000)" in text
+    alone = cells(text.partition("by themselves")[2], str(table.size))[0]
+    assert alone[:2] == ["12", "1.000 (1.000 to 1.000)"], "exact scores of all members"
+    fewer = cells(text.partition("by themselves")[2], "40")[0]
+    assert float(fewer[0]) < 12
+    assert float(fewer[1].split()[0]) < 1
     assert f"the scores of all {table.size} members take 12 s" in text
     mean = 3 * np.mean([SECONDS[each.backbone] for each in members(table.space)])
     assert f"{12 / mean:.1f} trainings from scratch of {mean:.1f} s" in text
@@ -243,6 +257,34 @@ def test_the_report_of_searches(table_path: Path) -> None:
     assert values == sorted(values)
     # Exact scores find the front with as many trainings as it has members.
     assert all(float(row[2].split()[0]) >= float(row[1].split()[0]) for row in rows)
+
+
+def test_the_share_of_their_compute_is_read_where_they_have_as_much_on_average() -> None:
+    theirs = [
+        Steps(seconds=np.array([10.0, 20.0, 40.0]), values=np.array([0.2, 0.4 + lead, 0.8]))
+        for lead in (0.0, 0.2)
+    ]
+    grid = np.linspace(0, 50, 501)
+    # Their means are .2, .5 and .8 from 10, 20 and 40 seconds on.
+    found = share_of_theirs([8.0, 8.0], [0.5, 0.5], theirs, grid=grid)
+    assert found.value == pytest.approx(8 / 20)
+    assert (found.low, found.high) == pytest.approx((8 / 40, 8 / 20))
+    assert share_of_theirs([8.0, 12.0], [0.7, 0.7], theirs, grid=grid).value == pytest.approx(10 / 40)
+    assert share_of_theirs([8.0, 8.0], [0.9, 0.9], theirs, grid=grid).value == 0
+
+
+def test_the_members_that_a_search_scores_are_known_and_each_is_scored_once(table_path: Path) -> None:
+    table = Table(table_path)
+    feasible = table.space.feasible(table.budget_gflops)
+
+    def score(architecture: Architecture) -> SharedScore:
+        found = accuracy(table.space, architecture, 0)
+        return SharedScore(architecture=architecture, accuracy=found, loss=1 - found)
+
+    some = scored_in_turn(feasible, score, total=40, seed=0)
+    assert len({each.architecture.digest for each in some}) == len(some) == 40
+    every = scored_in_turn(feasible, score, total=table.size, seed=0)
+    assert {each.architecture.digest for each in every} == {each.digest for each in members(table.space)}
 
 
 def test_the_reports_of_throughput_and_memory() -> None:

@@ -99,6 +99,35 @@ def test_when_nobody_will_come_any_more_the_best_of_too_few_goes_on() -> None:
     assert rungs.promote({"a"}, at_least=2) == "a"
 
 
+def test_where_the_front_goes_on_whoever_none_dominates_does() -> None:
+    rng = random.Random(4)
+    rungs = Rungs([1], eta=2, front_goes_on=True)
+    points: dict[str, tuple[float, float]] = {}
+    for number in range(40):
+        trial_id = str(number)
+        points[trial_id] = rng.random(), rng.random()
+        if number % 7 == 3:
+            rungs.enter(trial_id, 1, points[trial_id])
+            continue
+        at_once = rungs.decide(trial_id, 1, points[trial_id])
+        score, cost = points[trial_id]
+        others = [point for each, point in points.items() if each != trial_id]
+        dominated = any(other[0] >= score and other[1] <= cost for other in others)
+        assert at_once or dominated
+        while rungs.promote(points.keys() - rungs.promoted(1)) is not None:
+            pass
+    candidates = sum(number % 7 != 3 for number in range(40))
+    assert len(rungs.promoted(1)) >= candidates // 2
+    assert "3" not in rungs.promoted(1)
+    # Whoever is dominated has to be among the best half, as everywhere.
+    strict = Rungs([1], eta=2, front_goes_on=True)
+    assert strict.decide("a", 1, (0.9, 1.0))
+    assert strict.decide("b", 1, (0.95, 2.0))
+    assert not strict.decide("c", 1, (0.5, 3.0))
+    assert strict.decide("d", 1, (0.4, 0.5))
+    assert not strict.decide("e", 1, (0.3, 0.6))
+
+
 @pytest.mark.parametrize(
     ("min_epochs", "eta", "max_epochs", "levels"),
     [(1, 3, 9, (1, 3)), (1, 3, 10, (1, 3, 9)), (2, 2, 8, (2, 4)), (1, 3, 1, ()), (3, 3, 3, ())],

@@ -113,7 +113,7 @@ def test_supernets_are_shortened_to_what_scoring_leaves_but_not_below_their_shar
     usual: dict[str, Any] = {"usual": 2.0, "workers": 1}
     assert fitted_length(paces, score=10, seconds=140.0, **usual) == 2.0
     assert fitted_length(paces, score=10, seconds=80.0, **usual) == pytest.approx(2 * 60 / 120)
-    assert fitted_length(paces, score=1000, seconds=100.0, **usual) == pytest.approx(2 * 60 / 120)
+    assert fitted_length(paces, score=1000, seconds=100.0, **usual) == pytest.approx(2 * 75 / 120)
     assert fitted_length(paces, score=0, seconds=-5.0, **usual) == 0.0
 
 
