@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -98,7 +99,8 @@ def _score_shared(
     for digest, architecture in job.models:
         accuracy, loss = scorer.score(architecture)
         report([digest, SHARED, accuracy])
-        report([digest, SHARED_LOSS, loss])
+        if math.isfinite(loss):  # what is not cannot be written down
+            report([digest, SHARED_LOSS, loss])
 
 
 class Plans:
