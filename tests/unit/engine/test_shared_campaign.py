@@ -269,8 +269,8 @@ def test_after_most_of_the_time_supernets_end_as_they_are_and_their_weights_are_
     drive(campaign, values)
     # A third of each, three epochs, and the probes take 80 s; the next epoch ends at 90 s, after 85.
     assert ended(run) == {
-        "resnet26": ("complete", "time limit after epoch 4 of 8"),
-        "resnet18": ("complete", "time limit after epoch 3 of 8"),
+        "resnet26": ("complete", "time limit after epoch 4 of 10"),
+        "resnet18": ("complete", "time limit after epoch 3 of 10"),
     }
     assert len(campaign.scores) == 60
     clock.now = 106.0
