@@ -18,18 +18,16 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from machine import gpus, memory_gib, processor, versions
-from main_job import COMMAND, environment, table
-from process_tree import PeakSampler
+from main_job import table
+from user_command import answer_of
 
 from octnas import __version__
 from octnas.machine import usable_cores
@@ -108,21 +106,14 @@ def searched(data: str, seed: int, options: Sequence[str]) -> Choice:
     """One search in a folder of its own."""
     arguments = ["search", "--space", "clips-small", "--data", data, "--seed", str(seed), *options, "--json"]
     with tempfile.TemporaryDirectory(prefix="octnas-clips-") as folder:
-        begin = time.perf_counter()
-        process = subprocess.Popen(
-            [*COMMAND, *arguments], cwd=folder, env=environment(), stdout=subprocess.PIPE
-        )
-        with PeakSampler(process.pid) as sampler:
-            try:
-                answer, _ = process.communicate()
-            except KeyboardInterrupt:  # the search got it too, and writes down what it has
-                process.wait()
-                raise
-        minutes = (time.perf_counter() - begin) / 60
-    if process.returncode != 0:
-        raise SystemExit(f"`octnas {' '.join(arguments)}` ended with exit code {process.returncode}")
+        answer = answer_of(arguments, Path(folder))
     return choice_of(
-        json.loads(answer), data=data, seed=seed, options=options, minutes=minutes, peak=sampler.peak.bytes
+        answer.document,
+        data=data,
+        seed=seed,
+        options=options,
+        minutes=answer.seconds / 60,
+        peak=answer.memory.bytes,
     )
 
 

@@ -18,18 +18,16 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from machine import gpus, memory_gib, processor, versions
-from main_job import COMMAND, environment, table
-from process_tree import PeakSampler
+from main_job import table
+from user_command import answer_of
 
 from octnas import __version__
 from octnas.machine import usable_cores
@@ -139,23 +137,17 @@ def searched(arm: str, seed: int, common: Sequence[str]) -> Run:
     """One search in a folder of its own."""
     arguments = ["search", *common, "--seed", str(seed), *ARMS[arm], "--json"]
     with tempfile.TemporaryDirectory(prefix="octnas-init-") as folder:
-        begin = time.perf_counter()
-        process = subprocess.Popen(
-            [*COMMAND, *arguments], cwd=folder, env=environment(), stdout=subprocess.PIPE
-        )
-        with PeakSampler(process.pid) as sampler:
-            try:
-                answer, _ = process.communicate()
-            except KeyboardInterrupt:  # the search got it too, and writes down what it has
-                process.wait()
-                raise
-        minutes = (time.perf_counter() - begin) / 60
-    if process.returncode != 0:
-        raise SystemExit(f"`octnas {' '.join(arguments)}` ended with exit code {process.returncode}")
+        answer = answer_of(arguments, Path(folder))
     run = Run(
-        arm=arm, seed=seed, minutes=minutes, gib=sampler.peak.bytes / 2**30, document=json.loads(answer)
+        arm=arm,
+        seed=seed,
+        minutes=answer.seconds / 60,
+        gib=answer.memory.bytes / 2**30,
+        document=answer.document,
     )
-    print(f"{arm}, seed {seed}: hypervolume {run.hypervolume:.4f}, {minutes:.1f} minutes", file=sys.stderr)
+    print(
+        f"{arm}, seed {seed}: hypervolume {run.hypervolume:.4f}, {run.minutes:.1f} minutes", file=sys.stderr
+    )
     return run
 
 

@@ -13,11 +13,8 @@ cache.
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
@@ -27,14 +24,14 @@ from pathlib import Path
 from typing import Any
 
 from machine import gpus, memory_gib, processor, versions
-from process_tree import MemoryPeak, PeakSampler
+from process_tree import MemoryPeak
+from user_command import COMMAND, answer_of, environment
 
 from octnas import __version__
 from octnas.machine import usable_cores
 from octnas.record import EpochScore, TrialRecord, TrialState
 from octnas.record.journal import Journal
 
-COMMAND = (sys.executable, "-m", "octnas")
 STARTS = 5
 """Runs of each start-up time; the median counts."""
 
@@ -87,38 +84,16 @@ def measure(budget: float, options: Sequence[str], work: Path) -> str:
     return "\n\n".join([heading(job), figures(job, starts), trainings(job), front(job)])
 
 
-def environment() -> dict[str, str]:
-    """A user's: no octnas or MLflow settings of this shell; relative import paths still hold in `work`."""
-    values = {
-        key: value for key, value in os.environ.items() if key not in ("OCTNAS_HOME", "MLFLOW_TRACKING_URI")
-    }
-    paths = [os.path.abspath(path) for path in values.get("PYTHONPATH", "").split(os.pathsep) if path]
-    return values | ({"PYTHONPATH": os.pathsep.join(paths)} if paths else {})
-
-
 def run_job(budget: float, options: Sequence[str], work: Path) -> JobReport:
     """The search, with its progress on this script's standard error."""
     arguments = ["search", "--budget-gflops", f"{budget:g}", *options, "--json"]
-    answer = work / "search.json"
-    with answer.open("wb") as output:
-        begin = time.perf_counter()
-        process = subprocess.Popen([*COMMAND, *arguments], cwd=work, env=environment(), stdout=output)
-        with PeakSampler(process.pid) as sampler:
-            try:
-                code = process.wait()
-            except KeyboardInterrupt:  # the search got it too, and writes down what it has
-                process.wait()
-                raise
-        seconds = time.perf_counter() - begin
-    command = f"octnas {' '.join(arguments)}"
-    if code != 0:
-        raise SystemExit(f"`{command}` ended with exit code {code}: nothing to report")
-    document = json.loads(answer.read_text(encoding="utf-8"))
+    answer = answer_of(arguments, work)
+    document = answer.document
     journal = Journal(work / "octnas-runs" / document["name"] / "journal.jsonl")
     return JobReport(
-        command=command,
-        seconds=seconds,
-        memory=sampler.peak,
+        command=f"octnas {' '.join(arguments)}",
+        seconds=answer.seconds,
+        memory=answer.memory,
         document=document,
         records=tuple(journal.records()),
         end=next(event for event in reversed(journal.read()) if event["event"] == "end"),

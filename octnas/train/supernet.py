@@ -1,8 +1,8 @@
 """Training of the weights that all architectures of a backbone share.
 
 The plain network, the cheapest one and some drawn at random are trained by the sandwich rule (Yu and Huang
-2019, "Universally Slimmable Networks", section 3.1): all on one batch, their gradients added up; or, which
-ranked architectures no worse for the same compute (`benchmarks/README.md`), in turn, one a step. One
+2019, "Universally Slimmable Networks", section 3.1): all on one batch, their gradients added up; or in turn,
+one a step, which ranked architectures much alike for the same compute (one seed, `benchmarks/README.md`). One
 network's activations are held at a time, so that the training takes the memory of a plain one.
 
 As in `ProxyTraining` everything random follows from the seed and the step alone.
@@ -33,7 +33,8 @@ __all__ = ["LENGTH", "Sandwich", "SupernetTraining", "supernet_settings"]
 
 LENGTH = 4.0
 """Length of a supernet's training, in trainings of one proxy. On ResNet-18 of the tabulated space losses on
-weights trained 2, 4 and 8 times as long as a proxy agree with trainings by a tau of about .0, .4 and .5."""
+weights trained 2, 4 and 8 times as long as a proxy agree with trainings by a tau of about .0, .4 and .5 (one
+seed; over three .3 at 4)."""
 _DRAW = 3
 _GIVE_BACK_EVERY = 20
 """Steps between two times that freed memory goes back to the system."""

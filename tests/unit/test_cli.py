@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import itertools
-import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
+from cli_case import Done, Octnas, caller
 from stand_ins import TINY_SPACE
 
 from octnas import engine
 from octnas.architecture import Architecture
-from octnas.cli import app, main
+from octnas.cli import app
 from octnas.costs import cost
 from octnas.engine.confirm import DEFAULT_CONFIRM, MAX_CONFIRM
 from octnas.engine.optuna_adapter import SAMPLERS
@@ -30,22 +28,6 @@ SPACE = TINY_SPACE + "proxy: {data: fashion-sample, width: 16, epochs: 3}\n"
 SMALL = ["--space", "tiny.yaml", "--budget-gflops", "0.04"]
 
 
-@dataclass(frozen=True)
-class Done:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def document(self) -> Any:
-        """The one JSON document of a command that says nothing else."""
-        assert self.out.count("\n") == 1
-        return json.loads(self.out)
-
-
-Octnas = Callable[..., Done]
-
-
 @pytest.fixture
 def octnas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Octnas:
     """Runs `octnas ...` in an empty working directory that holds a space, tiny.yaml."""
@@ -54,15 +36,7 @@ def octnas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tiny.yaml").write_text(SPACE, encoding="utf-8")
 
-    def call(*arguments: str) -> Done:
-        monkeypatch.setattr(sys, "argv", ["octnas", *arguments])
-        with pytest.raises(SystemExit) as end:
-            main()
-        captured = capsys.readouterr()
-        assert isinstance(end.value.code, int)
-        return Done(end.value.code, captured.out, captured.err)
-
-    return call
+    return caller(monkeypatch, capsys)
 
 
 @pytest.fixture

@@ -5,49 +5,26 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
+from cli_case import Octnas, caller, with_commands_of
 
-from octnas import cli, cli_latency
+from octnas import cli_latency
 from octnas.architecture import Architecture
 from octnas.costs import cost
 from octnas.timing import latency as module_of_latency
 from octnas.timing.measure import Runner, Times
 
 
-@dataclass(frozen=True)
-class Done:
-    code: int
-    out: str
-    err: str
-
-
-Octnas = Callable[..., Done]
-
-
 @pytest.fixture
 def octnas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Octnas:
     """Runs `octnas ...` with the commands of `cli_latency`, in an empty working directory."""
     monkeypatch.chdir(tmp_path)
-    app = typer.Typer(pretty_exceptions_enable=False)
-    app.callback()(lambda: None)  # one command alone would be the application itself
-    cli_latency.register(app)
-    monkeypatch.setattr(cli, "app", app)
-
-    def call(*arguments: str) -> Done:
-        monkeypatch.setattr(sys, "argv", ["octnas", *arguments])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        captured = capsys.readouterr()
-        assert isinstance(end.value.code, int)
-        return Done(end.value.code, captured.out, captured.err)
-
-    return call
+    with_commands_of(cli_latency.register, monkeypatch)
+    return caller(monkeypatch, capsys)
 
 
 @dataclass

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
-import typer
+from cli_case import Octnas, caller, with_commands_of
 
-from octnas import cli, cli_rank, engine
+from octnas import cli_rank, engine
 from octnas.errors import Interrupted, RunError
 
 DOCUMENT: dict[str, Any] = {
@@ -45,33 +42,11 @@ DOCUMENT: dict[str, Any] = {
 }
 
 
-@dataclass(frozen=True)
-class Done:
-    code: int
-    out: str
-    err: str
-
-
-Octnas = Callable[..., Done]
-
-
 @pytest.fixture
 def octnas(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Octnas:
     """Runs `octnas ...` with the command of `cli_rank`."""
-    app = typer.Typer(pretty_exceptions_enable=False)
-    app.callback()(lambda: None)  # one command alone would be the application itself
-    cli_rank.register(app)
-    monkeypatch.setattr(cli, "app", app)
-
-    def call(*arguments: str) -> Done:
-        monkeypatch.setattr(sys, "argv", ["octnas", *arguments])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        captured = capsys.readouterr()
-        assert isinstance(end.value.code, int)
-        return Done(end.value.code, captured.out, captured.err)
-
-    return call
+    with_commands_of(cli_rank.register, monkeypatch)
+    return caller(monkeypatch, capsys)
 
 
 @pytest.fixture

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cli_case import Octnas, caller
 from stand_ins import TINY_SPACE
 
 from octnas import engine
-from octnas.cli import main
 from octnas.engine import shared_plan, sizing, sizing_shared
 from octnas.record import EpochScore, RunFolder, SearchHeader
 from octnas.space import parse_space
 
 SPACE = TINY_SPACE + "proxy: {data: fashion-sample, width: 16, epochs: 3}\n"
 SMALL = ("--space", "tiny.yaml", "--budget-gflops", "0.04")
-
-Octnas = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
@@ -31,14 +27,7 @@ def octnas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tiny.yaml").write_text(SPACE, encoding="utf-8")
 
-    def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["octnas", *arguments])
-        with pytest.raises(SystemExit) as end:
-            main()
-        assert isinstance(end.value.code, int)
-        return end.value.code, *capsys.readouterr()
-
-    return call
+    return caller(monkeypatch, capsys)
 
 
 @pytest.fixture
