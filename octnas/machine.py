@@ -8,6 +8,7 @@ import re
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from octnas.counted import counted
 from octnas.errors import TimingError, unknown_name
 
 __all__ = ["device_name", "runtime_versions", "usable_cores"]
@@ -33,7 +34,7 @@ def device_name(kind: str) -> str:
     """
     if kind == "cpu":
         cores = os.cpu_count() or 1
-        return f"{_processor()}, {cores} {'core' if cores == 1 else 'cores'}"
+        return f"{_processor()}, {counted(cores, 'core')}"
     if kind == "cuda":
         import torch
 

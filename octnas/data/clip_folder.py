@@ -13,6 +13,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
+from octnas.counted import counted
 from octnas.data import volume
 from octnas.data.clip_file import SUFFIXES
 from octnas.data.folder import CHANNELS, SIZE
@@ -95,8 +96,7 @@ def _find(root: Path, seed: int, fold: int) -> Layout:
         layout = find_layout(root, kind, seed)
         if kind.ignored:
             kinds = ", ".join(suffix for suffix, _ in kind.ignored.most_common(5))
-            number = kind.ignored.total()
-            files = "1 file" if number == 1 else f"{number} files"
+            files = counted(kind.ignored.total(), "file")
             warnings.warn(
                 f"ignored {files} under {root}, neither video nor volume ({kinds})", DataWarning, stacklevel=4
             )

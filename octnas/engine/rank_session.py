@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
+from octnas.counted import counted
 from octnas.engine.budgets import kept_profile
 from octnas.engine.checks import load_data, refuse_supernet
 from octnas.engine.evaluate import named
@@ -174,8 +175,8 @@ def _write(ranked: Ranked, journal: Journal, event: dict[str, Any]) -> None:
 def _greeting(asked: Asked, ranking: Ranking) -> str:
     models, left = len(asked.models), ranking.seconds_left
     text = (
-        f"rank {asked.run.name}: {models} architectures, full training of {asked.plans.epochs['full']} "
-        f"epochs with {len(asked.seeds)} seed{'' if len(asked.seeds) == 1 else 's'}"
+        f"rank {asked.run.name}: {counted(models, 'architecture')}, full training of "
+        f"{counted(asked.plans.epochs['full'], 'epoch')} with {counted(len(asked.seeds), 'seed')}"
     )
     if models < asked.count:
         text += f" (no more than {models} architectures are within the budget)"

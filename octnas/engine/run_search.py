@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from octnas.counted import counted
 from octnas.engine.campaign import Campaign
 from octnas.engine.confirm import confirming_seeds
 from octnas.engine.events import Kind, Listener, SearchEvent, note_early
@@ -229,7 +230,7 @@ def _greeting(header: SearchHeader, feasible: Feasible) -> str:
 def _init_words(header: SearchHeader) -> str:
     """Where trainings begin; nothing for those from scratch."""
     init, epochs = header.options.get("init", "scratch"), header.options.get("fine_tune")
-    short = "" if epochs is None else f", {epochs} {'epoch' if epochs == 1 else 'epochs'} each"
+    short = "" if epochs is None else f", {counted(epochs, 'epoch')} each"
     if init == "shared":
         begins = "from scratch" if epochs is None else f"from shared weights{short}"
         return f"; {header.options['score']} architectures scored on shared weights, trials {begins}"

@@ -10,6 +10,7 @@ import textwrap
 from dataclasses import dataclass
 from typing import Literal
 
+from octnas.counted import counted
 from octnas.record import Objective, SearchHeader, TrialRecord
 
 __all__ = [
@@ -110,9 +111,8 @@ def device_words(header: SearchHeader) -> str | None:
     if header.profile is None:
         return None
     profile = header.profile
-    threads = int(profile["threads"])
-    counted = f"{threads} thread{'' if threads == 1 else 's'}"
-    return f"{profile['device']}, {profile['runtime']}, {counted}, batch {profile['batch']}"
+    threads = counted(int(profile["threads"]), "thread")
+    return f"{profile['device']}, {profile['runtime']}, {threads}, batch {profile['batch']}"
 
 
 def samples(header: SearchHeader) -> Literal["images", "clips"]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from octnas.counted import counted
 from octnas.front.result import SearchResult
 from octnas.record import SharedScore
 
@@ -35,12 +36,10 @@ class Cloud:
         count = self.inside + self.outside
         if not self.inside:
             spread = " to ".join(f"{100 * each:.1f}" for each in dict.fromkeys(self.ends))
-            return (
-                f"{count:,} score{'' if count == 1 else 's'} on shared weights: {spread} %, not in this range"
-            )
+            return f"{counted(count, 'score')} on shared weights: {spread} %, not in this range"
         drawn = f"{len(self.scores):,} of " if len(self.scores) < self.inside else ""
         beyond = f", {self.outside:,} beyond this range" if self.outside else ""
-        return f"{drawn}{count:,} score{'' if count == 1 else 's'} on shared weights{beyond}"
+        return f"{drawn}{counted(count, 'score')} on shared weights{beyond}"
 
 
 def scored_at(result: SearchResult) -> list[tuple[float, SharedScore]]:

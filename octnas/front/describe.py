@@ -6,6 +6,7 @@ import itertools
 from pathlib import PurePath
 
 from octnas.architecture import Architecture
+from octnas.counted import counted
 from octnas.front.axis import budget_words, device_words, input_words, samples
 from octnas.record import SearchHeader, SharedScore, TrialRecord
 
@@ -122,7 +123,7 @@ def start_words(header: SearchHeader) -> str:
     known = {"shared": "shared weights", "torchvision": "torchvision's weights"}
     weights = known.get(init, f"the weights in {PurePath(init).name}")
     if epochs is not None:
-        return f", fine-tuned for {epochs} epoch{'' if epochs == 1 else 's'} from {weights}"
+        return f", fine-tuned for {counted(epochs, 'epoch')} from {weights}"
     return ", trained from scratch" if init == "shared" else f", trained from {weights}"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from octnas.counted import counted
 from octnas.front.correlation import Agreement
 from octnas.front.describe import percent
 from octnas.front.result import SearchResult
@@ -52,10 +53,9 @@ def shared_lines(result: SearchResult) -> list[str]:
 def supernet_words(record: SupernetRecord) -> str:
     """ "complete after 8 epochs, plain network 61.20 % on shared weights, 92 s", with the reason if any."""
     state = "under way" if record.state == "running" else record.state
-    epochs = f"{record.epochs} epoch{'' if record.epochs == 1 else 's'}"
     plain = "" if record.accuracy is None else f", plain network {percent(record.accuracy)} on shared weights"
     reason = f": {record.reason}" if record.reason else ""
-    return f"{state} after {epochs}{plain}, {record.seconds:.0f} s{reason}"
+    return f"{state} after {counted(record.epochs, 'epoch')}{plain}, {record.seconds:.0f} s{reason}"
 
 
 def agreement_words(own: Agreement) -> str:

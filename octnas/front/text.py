@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from octnas.counted import counted
 from octnas.front.axis import milliseconds
 from octnas.front.describe import (
     SLOWER_NOTE,
@@ -149,7 +150,7 @@ def runs_table(runs: Sequence[dict[str, Any]]) -> RenderableType:
         trials = f"{run['finished']}/{run['trials']}"
         if run.get("kind") == "supernet":
             scored = f", {run['scored']} scored" if run["scored"] else ""
-            trials = f"{run['supernets']} {'supernet' if run['supernets'] == 1 else 'supernets'}{scored}"
+            trials = f"{counted(run['supernets'], 'supernet')}{scored}"
         created = run["created"][:16].replace("T", " ")
         table.add_row(escape(run["name"]), run["state"], trials, escape(run["space"]), budget, created)
     return table

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from octnas.counted import counted
 from octnas.front.correlation import Agreement, Ceiling, agreement, ceiling
 from octnas.front.smoothing import Lines
 from octnas.record import RunFolder, SharedScore
@@ -180,7 +181,7 @@ def proxy_words(proxy: str, epochs: Mapping[Kind, int]) -> str:
     if kind == "scratch":
         return f"scratch, epoch {rung or epochs['scratch']}/{epochs['scratch']}"
     if proxy == "warm":
-        return f"warm, {epochs['warm']} epoch{'' if epochs['warm'] == 1 else 's'}"
+        return f"warm, {counted(epochs['warm'], 'epoch')}"
     return _WORDS[proxy]
 
 

@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from octnas.counted import counted
 from octnas.front.layers import BACKBONE_COLOURS
 
 if TYPE_CHECKING:
@@ -83,9 +84,10 @@ def rank_png(document: Mapping[str, Any]) -> bytes:
 
 
 def _said(document: Mapping[str, Any]) -> str:
-    seeds = document["seeds"]
-    text = f"{document['models']} architectures, {document['full_epochs']} epochs of full training, "
-    text += f"{seeds} seed{'' if seeds == 1 else 's'}; a bar goes from the lowest seed to the highest."
+    text = (
+        f"{counted(document['models'], 'architecture')}, {counted(document['full_epochs'], 'epoch')} of full "
+        f"training, {counted(document['seeds'], 'seed')}; a bar goes from the lowest seed to the highest."
+    )
     if document["ceiling"] is None:
         return text
     return f"{text} A proxy without any error of its own would reach about tau {document['ceiling']:.2f}."
@@ -138,14 +140,17 @@ def _panel(
     axes.set_title(
         f"{each['label']}\ntau {_figure(each['tau'], each['tau_interval'])}", fontsize=9.5, weight=bold
     )
-    kind = proxy if proxy in _AXES else proxy.partition("-")[0]
-    axes.set_xlabel(_AXES[kind], fontsize=8.5, labelpad=2)
+    axes.set_xlabel(_AXES[_kind(proxy)], fontsize=8.5, labelpad=2)
     if labelled:
         axes.set_ylabel("full training, %", fontsize=9)
 
 
+def _kind(proxy: str) -> str:
+    return proxy if proxy in _AXES else proxy.partition("-")[0]
+
+
 def _shown(proxy: str, value: float) -> float:
-    if proxy in ("shared", "warm") or proxy.startswith("scratch"):
+    if _AXES[_kind(proxy)].endswith("%"):
         return 100 * value
     return value / 1e6 if proxy == "params" else value
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from octnas.counted import counted
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
@@ -50,8 +52,8 @@ def rank_text(document: Mapping[str, Any]) -> RenderableType:
     table.caption_justify = "left"
     parts: list[RenderableType] = [
         Text(
-            f"{document['name']}: {models} architectures, each trained in full ({document['full_epochs']} "
-            f"epochs) with {seeds} seed{'' if seeds == 1 else 's'}"
+            f"{document['name']}: {counted(models, 'architecture')}, each trained in full "
+            f"({counted(document['full_epochs'], 'epoch')}) with {counted(seeds, 'seed')}"
         ),
         table,
         Text(_ceiling_words(document)),

@@ -6,6 +6,7 @@ import math
 import statistics
 from collections.abc import Sequence
 
+from octnas.counted import counted
 from octnas.front.axis import Axis, milliseconds
 from octnas.front.claim import Claim
 from octnas.front.describe import SLOWER, is_uniform, percent, points, trial_label
@@ -163,8 +164,7 @@ def seeds_line(record: TrialRecord) -> str:
     if found is None:
         return ""
     tested = "" if test is None else f", test {_spread(test)}"
-    seeds = "1 seed" if found.count == 1 else f"{found.count} seeds"
-    return f"validation {_spread(found)}{tested} ({seeds})"
+    return f"validation {_spread(found)}{tested} ({counted(found.count, 'seed')})"
 
 
 def _spread(spread: Spread) -> str:

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from octnas.counted import counted
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -47,7 +49,7 @@ def profile_document(profile: DeviceProfile, *, space: str, file: Path, cached: 
 def profile_text(document: dict[str, Any]) -> str:
     """The same for people."""
     versions = ", ".join(f"{name} {version}" for name, version in document["versions"].items())
-    threads = f"{document['threads']} {'thread' if document['threads'] == 1 else 'threads'}"
+    threads = counted(document["threads"], "thread")
     error = document["error"]
     made = f"made {document['created']} in {document['seconds']:.0f} s"
     return "\n".join(

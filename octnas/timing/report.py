@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from octnas.counted import counted
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
@@ -39,7 +41,7 @@ def latency_table(report: Mapping[str, Any]) -> RenderableType:
     versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
     lines = [
         f"device: {report['device']}",
-        f"runtime: {report['runtime']}, {report['precision']}, {_count(report['threads'], 'thread')}, "
+        f"runtime: {report['runtime']}, {report['precision']}, {counted(report['threads'], 'thread')}, "
         f"batch {report['batch']}, input {report['input']}, {report['classes']} classes",
         f"versions: {versions}",
         f"medians of {report['rounds']} rounds in turns; GFLOPs: 10^9 multiply-adds per {_each(report)}",
@@ -56,7 +58,7 @@ def latency_text(report: Mapping[str, Any], of: str) -> str:
     text = (
         f"{of}: {report['latency_ms']:.4g} ms, {report['ratio']:.3f} of its plain network's "
         f"{report['plain_latency_ms']:.4g} ms, at {report['flops_ratio']:.3f} of its FLOPs "
-        f"({report['runtime']}, {_count(report['threads'], 'thread')}, batch {report['batch']}, "
+        f"({report['runtime']}, {counted(report['threads'], 'thread')}, batch {report['batch']}, "
         f"{report['device']})"
     )
     return f"{text}\n{slower_text(report)}" if report["slower"] else text
@@ -82,7 +84,3 @@ def _name(report: Mapping[str, Any]) -> str:
 
 def _each(report: Mapping[str, Any]) -> str:
     return "clip" if report["input"].count("x") == 3 else "image"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 from rich.console import Console
 from scipy import stats
 
@@ -16,7 +17,7 @@ from octnas.front.trust import Measured, measured, trust_document
 from octnas.front.trust_png import rank_png
 from octnas.front.trust_text import rank_text
 from octnas.record import EpochScore, SharedScore
-from octnas.record.ranking import Kind, Model, Ranked, Training
+from octnas.record.ranking import SHARED, SHARED_LOSS, Kind, Model, Ranked, Training
 
 EPOCHS: dict[Kind, int] = {"scratch": 4, "warm": 1, "full": 3}
 SEEDS = (2000, 2001)
@@ -195,3 +196,26 @@ def test_the_picture_has_a_panel_for_each_proxy() -> None:
     (width, height), (wide, high) = sizes
     assert wide == pytest.approx(1.5 * width, abs=2)
     assert high > 2 * height
+
+
+def test_accuracies_are_drawn_in_per_cent_and_parameters_in_millions(monkeypatch: pytest.MonkeyPatch) -> None:
+    ranked = _ranked()
+    for number, model in enumerate(ranked.models):
+        ranked.values[model.digest] |= {SHARED: 0.3 + number / 100, SHARED_LOSS: 2.0 - number / 50}
+    document = _document(ranked)
+    drawn: dict[str, list[float]] = {}
+
+    def errorbar(axes: Axes, xs: list[float], ys: list[float], **_options: object) -> None:
+        drawn.setdefault(f"panel {len(axes.figure.axes)}", []).extend(xs)
+
+    monkeypatch.setattr(Axes, "errorbar", errorbar)
+    rank_png(document)
+    for panel, xs in zip(document["proxies"], drawn.values(), strict=True):
+        scale = 1e-6 if panel == "params" else 100 if panel.startswith(("shared", "scratch", "warm")) else 1
+        scores = [scale * each["proxies"][panel] for each in document["architectures"]]
+        assert sorted(xs) == pytest.approx(sorted(scores)), panel
+
+
+@pytest.mark.parametrize(("count", "said"), [(1, "1 epoch) with"), (2, "2 epochs) with")])
+def test_one_epoch_is_one_epoch(count: int, said: str) -> None:
+    assert said in " ".join(_printed({**_document(_ranked()), "full_epochs": count}, 120).split())
