@@ -5,14 +5,20 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 import typer
+from stand_ins import TINY_SPACE
 
 from octnas import cli
 
-__all__ = ["Done", "Octnas", "caller", "with_commands_of"]
+__all__ = ["SMALL", "SPACE", "Done", "Octnas", "caller", "in_folder_with_a_space", "with_commands_of"]
+
+SPACE = TINY_SPACE + "proxy: {data: fashion-sample, width: 16, epochs: 3}\n"
+SMALL = ("--space", "tiny.yaml", "--budget-gflops", "0.04")
+"""Options of a search in the folder of `in_folder_with_a_space`."""
 
 
 class Done(NamedTuple):
@@ -44,6 +50,14 @@ def caller(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
         return Done(end.value.code, captured.out, captured.err)
 
     return call
+
+
+def in_folder_with_a_space(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Goes to a folder that holds a space, tiny.yaml, as a user without settings of octnas or MLflow."""
+    for name in ("OCTNAS_HOME", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(folder)
+    (folder / "tiny.yaml").write_text(SPACE, encoding="utf-8")
 
 
 def with_commands_of(register: Callable[[typer.Typer], None], monkeypatch: pytest.MonkeyPatch) -> None:

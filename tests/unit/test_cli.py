@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from cli_case import Done, Octnas, caller
-from stand_ins import TINY_SPACE
+from cli_case import SMALL, SPACE, Done, Octnas, caller, in_folder_with_a_space
 
 from octnas import engine
 from octnas.architecture import Architecture
@@ -24,18 +23,11 @@ from octnas.errors import RunError
 from octnas.record import RunFolder, SearchHeader, TrialRecord, TrialState
 from octnas.space import catalog, parse_space
 
-SPACE = TINY_SPACE + "proxy: {data: fashion-sample, width: 16, epochs: 3}\n"
-SMALL = ["--space", "tiny.yaml", "--budget-gflops", "0.04"]
-
 
 @pytest.fixture
 def octnas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Octnas:
     """Runs `octnas ...` in an empty working directory that holds a space, tiny.yaml."""
-    for name in ("OCTNAS_HOME", "MLFLOW_TRACKING_URI"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "tiny.yaml").write_text(SPACE, encoding="utf-8")
-
+    in_folder_with_a_space(tmp_path, monkeypatch)
     return caller(monkeypatch, capsys)
 
 

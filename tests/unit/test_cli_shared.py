@@ -7,26 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_case import Octnas, caller
-from stand_ins import TINY_SPACE
+from cli_case import SMALL, SPACE, Octnas, caller, in_folder_with_a_space
 
 from octnas import engine
 from octnas.engine import shared_plan, sizing, sizing_shared
 from octnas.record import EpochScore, RunFolder, SearchHeader
 from octnas.space import parse_space
 
-SPACE = TINY_SPACE + "proxy: {data: fashion-sample, width: 16, epochs: 3}\n"
-SMALL = ("--space", "tiny.yaml", "--budget-gflops", "0.04")
-
 
 @pytest.fixture
 def octnas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Octnas:
     """Runs `octnas ...` in a directory with a space, tiny.yaml: exit code, standard output and error."""
-    for name in ("OCTNAS_HOME", "MLFLOW_TRACKING_URI"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "tiny.yaml").write_text(SPACE, encoding="utf-8")
-
+    in_folder_with_a_space(tmp_path, monkeypatch)
     return caller(monkeypatch, capsys)
 
 
