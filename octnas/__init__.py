@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from octnas._version import __version__
+from octnas.backbones import Family, find_elsewhere
 
 if TYPE_CHECKING:
     from octnas import errors, export, nn
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from octnas.front import SearchResult
     from octnas.nn import build
     from octnas.space import SearchSpace, load_space
+    from octnas.trace import convert, plain
 
 __all__ = [
     "Architecture",
@@ -25,11 +27,13 @@ __all__ = [
     "SearchSpace",
     "__version__",
     "build",
+    "convert",
     "cost",
     "errors",
     "export",
     "load_space",
     "nn",
+    "plain",
     "resume",
     "search",
 ]
@@ -39,12 +43,23 @@ _HOMES = {
     "SearchResult": "octnas.front",
     "SearchSpace": "octnas.space",
     "build": "octnas.nn",
+    "convert": "octnas.trace",
     "cost": "octnas.costs",
     "load_space": "octnas.space",
+    "plain": "octnas.trace",
     "resume": "octnas.engine",
     "search": "octnas.engine",
 }
 _SUBPACKAGES = ("errors", "export", "nn")
+
+
+def _users_family(name: str) -> Family:
+    from octnas.trace.factory import family
+
+    return family(name)
+
+
+find_elsewhere(_users_family)
 
 
 def __getattr__(name: str) -> Any:

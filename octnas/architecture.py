@@ -157,9 +157,16 @@ class Architecture:
         Raises:
             ArchitectureError: the low channels would not be whole numbers.
         """
+        there = layer_table(self.backbone, width=width, stem=stem).slots
+        if len(there) != len(self.low_channels):
+            raise ArchitectureError(
+                f"{self.backbone} must have the same layers at every width, but has {len(self.low_channels)} "
+                f"searched convolutions at width={self.width} and {len(there)} at width={width}"
+            )
         lows = []
-        for slot, low in zip(self.table().slots, self.low_channels, strict=True):
-            scaled = Fraction(low * width, self.width)
+        for slot, other, low in zip(self.table().slots, there, self.low_channels, strict=True):
+            # as the channels go, which in a user's network need not be as the width
+            scaled = Fraction(low * other.channels, slot.channels)
             if scaled.denominator != 1:
                 raise ArchitectureError(
                     f"low channels x width / {self.width} must be whole, but {slot.name} has {low} "

@@ -29,7 +29,12 @@ __all__ = [
     "say",
 ]
 
-Arch = Annotated[str, typer.Argument(metavar="ARCH", help="A backbone, a JSON file, or NAME:ID.")]
+Arch = Annotated[
+    str,
+    typer.Argument(
+        metavar="ARCH", help="A backbone, your own package.module:factory, a JSON file, or NAME:ID."
+    ),
+]
 Alpha = Annotated[str | None, typer.Option(help="One alpha for the whole backbone, 0 to 1.")]
 Downsample = Annotated[
     Literal["strided", "pooled"] | None, typer.Option(help="What plain layers with stride 2 do.")
@@ -53,12 +58,20 @@ def find_arch(
     classes: int | None,
 ) -> tuple[Architecture, tuple[int, ...] | None, int]:
     """The architecture that ARCH and its options name, its input shape (None: the usual) and its classes."""
+    from octnas.backbones import is_users
     from octnas.lookup import find_architecture
 
     shape = None if input_ is None else parse_shape(input_)
     found = find_architecture(
         arch, alpha=alpha, downsample=downsample, input_size=None if shape is None else min(shape[-2:])
     )
+    if classes is not None and is_users(found.architecture.backbone):
+        has = found.architecture.table(num_classes=classes).num_classes
+        if has != classes:
+            raise ArchitectureError(
+                f"{arch} has {has} classes and its factory takes no others, but --classes is {classes}: "
+                "leave it out, or give the factory a `num_classes` argument"
+            )
     return found.architecture, shape or found.input_shape, classes or found.num_classes
 
 

@@ -50,7 +50,12 @@ def search(
     ] = None,
     space: Annotated[str, typer.Option(help="A space of the catalog, or a YAML file.")] = "imagenet-2d",
     backbone: Annotated[
-        list[str] | None, typer.Option(help="Search these backbones of the space only (may be repeated).")
+        list[str] | None,
+        typer.Option(
+            metavar="BACKBONE",
+            help="Search these backbones of the space only, and networks of your own as "
+            "package.module:factory (may be repeated).",
+        ),
     ] = None,
     data: Annotated[
         str | None,

@@ -20,7 +20,12 @@ def register(app: typer.Typer) -> None:
 def supernet(
     space: Annotated[str, typer.Option(help="A space of the catalog, or a YAML file.")] = "imagenet-2d",
     backbone: Annotated[
-        list[str] | None, typer.Option(help="These backbones of the space only (may be repeated).")
+        list[str] | None,
+        typer.Option(
+            metavar="BACKBONE",
+            help="These backbones of the space only, and networks of your own as package.module:factory "
+            "(may be repeated).",
+        ),
     ] = None,
     data: Annotated[
         str | None,

@@ -13,10 +13,12 @@ from contextlib import contextmanager
 __all__ = [
     "ArchitectureError",
     "BudgetError",
+    "ConversionError",
     "DataError",
     "DataWarning",
     "ExportError",
     "ExportTargetError",
+    "FactoryError",
     "Interrupted",
     "OctnasError",
     "ProfileError",
@@ -46,6 +48,10 @@ class BudgetError(OctnasError, ValueError):
     """A compute budget that no member of the space can meet."""
 
 
+class ConversionError(OctnasError, ValueError):
+    """A user's network, or a layer of it, that cannot be read as a layer table."""
+
+
 class DataError(OctnasError, ValueError):
     """A data set that is missing, damaged or not laid out as documented."""
 
@@ -64,6 +70,10 @@ class ExportTargetError(ExportError):
     """A folder that an export cannot write, or must not, found before anything is exported."""
 
     exit_code = 2
+
+
+class FactoryError(ConversionError):
+    """A factory "package.module:name" that cannot be imported, raises, or returns no network."""
 
 
 class ProfileError(OctnasError, ValueError):

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from octnas import backbones
 from octnas.architecture import Alpha, Architecture, Downsample
-from octnas.errors import ArchitectureError, unknown_name
-from octnas.record import RunFolder
+from octnas.errors import ArchitectureError, RunError, unknown_name
+from octnas.record import RunFolder, run_path
 from octnas.space import parse_space
 
 __all__ = ["Found", "find_architecture"]
@@ -34,21 +34,26 @@ def find_architecture(
     """The architecture that `text` names.
 
     Args:
-        text: a backbone's name, the path of an architecture's JSON file, or NAME:ID of a search's trial.
+        text: a backbone's name, package.module:factory of a user's network, the path of an architecture's
+            JSON file, or NAME:ID of a search's trial, which is meant where there is a search NAME.
         alpha: one alpha for the whole backbone (default 0); only with a backbone's name.
         downsample: what plain layers with stride 2 do (default "strided"); only with a backbone's name.
         input_size: side in px of the input that decides which stages are too small to split.
     """
-    if text in backbones.names():
+    if text in backbones.names() or _is_network(text):
         architecture = Architecture.uniform(
             text,
             alpha=0 if alpha is None else alpha,
             downsample=downsample or "strided",
             input_size=input_size,
         )
-        return Found(architecture=architecture)
+        if not backbones.is_users(text):
+            return Found(architecture=architecture)
+        shape = backbones.default_input(text)
+        classes = architecture.table(in_channels=shape[0]).num_classes
+        return Found(architecture=architecture, input_shape=shape, num_classes=classes)
     if not (Path(text).is_file() or ":" in text):
-        known = [*backbones.names(), "FILE.json", "NAME:ID"]
+        known = [*backbones.names(), "FILE.json", "NAME:ID", "package.module:factory"]
         raise unknown_name("architecture", text, known)
     if alpha is not None or downsample is not None:
         raise ArchitectureError(
@@ -59,11 +64,25 @@ def find_architecture(
     name, _, trial_id = text.rpartition(":")
     run = RunFolder.open(name)
     target = parse_space(run.header.space_yaml).target
+    architecture = run.record(trial_id).architecture
     return Found(
-        architecture=run.record(trial_id).architecture,
+        architecture=architecture,
         input_shape=target.input_shape,
-        num_classes=target.classes,
+        num_classes=architecture.table(in_channels=target.channels, num_classes=target.classes).num_classes,
     )
+
+
+def _is_network(text: str) -> bool:
+    """Whether ARCH is a user's network, and neither a file nor a trial."""
+    if not backbones.is_users(text) or Path(text).is_file():
+        return False
+    name, _, last = text.rpartition(":")
+    try:
+        if run_path(name).is_dir():
+            return False
+    except RunError:
+        return True
+    return not last.isdecimal()  # else a trial of a search that is not there
 
 
 def _read(path: Path) -> Architecture:

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-from octnas.backbones.families import Family, default_input, dims_of, family_of, layer_table, names
-from octnas.backbones.table import (
+from octnas.backbones.families import (
+    Family,
+    default_input,
+    dims_of,
+    family_of,
+    find_elsewhere,
+    is_users,
+    layer_table,
+    names,
+)
+from octnas.backbones.nodes import (
     Activation,
     Add,
     Concat,
     Conv,
     Dims,
+    Elementwise,
     Excite,
+    Gate,
     Head,
-    LayerTable,
+    LeftOut,
     Node,
     Norm,
+    Plain,
     Pool,
-    Segment,
-    Slot,
-    Stem,
+    Squeeze,
 )
+from octnas.backbones.table import LayerTable, Segment, Slot, Stem
 
 __all__ = [
     "Activation",
@@ -26,19 +37,26 @@ __all__ = [
     "Concat",
     "Conv",
     "Dims",
+    "Elementwise",
     "Excite",
     "Family",
+    "Gate",
     "Head",
     "LayerTable",
+    "LeftOut",
     "Node",
     "Norm",
+    "Plain",
     "Pool",
     "Segment",
     "Slot",
+    "Squeeze",
     "Stem",
     "default_input",
     "dims_of",
     "family_of",
+    "find_elsewhere",
+    "is_users",
     "layer_table",
     "names",
 ]

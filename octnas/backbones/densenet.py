@@ -10,7 +10,8 @@ The small-image stem is that of the ResNets.
 
 from __future__ import annotations
 
-from octnas.backbones.table import Concat, Conv, Head, LayerTable, Node, Norm, Pool, Stem
+from octnas.backbones.nodes import Concat, Conv, Head, Node, Norm, Pool
+from octnas.backbones.table import LayerTable, Stem
 from octnas.backbones.widths import scaled
 
 __all__ = ["DENSENETS", "densenet_table"]

@@ -5,15 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from octnas.backbones.densenet import DENSENETS, densenet_table
 from octnas.backbones.mobilenet import MOBILENETS_V1, MOBILENETS_V2, mobilenet_v1_table, mobilenet_v2_table
+from octnas.backbones.nodes import Dims
 from octnas.backbones.resnet import RESNETS, resnet_table
-from octnas.backbones.table import Dims, LayerTable, Stem
+from octnas.backbones.table import LayerTable, Stem
 from octnas.backbones.video import CLIP_RESNETS, NON_LOCAL, clip_resnet_table, non_local_table
 from octnas.errors import unknown_name
 
-__all__ = ["Family", "default_input", "dims_of", "family_of", "layer_table", "names"]
+__all__ = [
+    "Family",
+    "default_input",
+    "dims_of",
+    "family_of",
+    "find_elsewhere",
+    "is_users",
+    "layer_table",
+    "names",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +40,12 @@ class Family:
     """Side in px of the input behind the ImageNet stem."""
     frames: int = 8
     """Frames of a clip, where `dims` is 3."""
+    channels: int = 3
+    """Input channels."""
+    network: Callable[..., Any] | None = None
+    """Of a user's network: (width=, in_channels=, num_classes=) to a fresh module of theirs."""
+    takes_width: bool = True
+    """Whether there are narrower networks of the same form."""
 
 
 SMALL_SIDE = 32
@@ -43,6 +60,17 @@ _FAMILIES: tuple[Family, ...] = (
     Family(members=CLIP_RESNETS, table=clip_resnet_table, dims=3, side=112, frames=16),
 )
 _BY_NAME: dict[str, Family] = {name: family for family in _FAMILIES for name in family.members}
+_elsewhere: list[Callable[[str], Family]] = []
+
+
+def is_users(name: str) -> bool:
+    """Whether a backbone's name is that of a user's network: "package.module:factory"."""
+    return ":" in name
+
+
+def find_elsewhere(find: Callable[[str], Family]) -> None:
+    """Says how the family of a user's network is found by its name; nothing here can import one."""
+    _elsewhere[:] = [find]
 
 
 def names(dims: Dims | None = None) -> tuple[str, ...]:
@@ -55,7 +83,10 @@ def family_of(name: str) -> Family:
 
     Raises:
         UnknownNameError: there is no such backbone.
+        FactoryError: a user's network that cannot be made or read.
     """
+    if is_users(name) and _elsewhere:
+        return _elsewhere[0](name)
     if name not in _BY_NAME:
         raise unknown_name("backbone", name, _BY_NAME)
     return _BY_NAME[name]
@@ -66,9 +97,10 @@ def dims_of(name: str) -> Dims:
     return family_of(name).dims
 
 
-def default_input(name: str, stem: Stem = "imagenet", *, channels: int = 3) -> tuple[int, ...]:
+def default_input(name: str, stem: Stem = "imagenet", *, channels: int | None = None) -> tuple[int, ...]:
     """The input that a backbone is meant for: (channels, H, W), or (channels, T, H, W) where it is 3D."""
     family = family_of(name)
+    channels = family.channels if channels is None else channels
     side = family.side if stem == "imagenet" else SMALL_SIDE
     return (channels, side, side) if family.dims == 2 else (channels, family.frames, side, side)
 

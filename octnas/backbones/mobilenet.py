@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from octnas.backbones.table import Activation, Add, Conv, Head, LayerTable, Node, Stem
+from octnas.backbones.nodes import Activation, Add, Conv, Head, Node
+from octnas.backbones.table import LayerTable, Stem
 from octnas.backbones.widths import scaled
 
 __all__ = ["MOBILENETS_V1", "MOBILENETS_V2", "mobilenet_v1_table", "mobilenet_v2_table"]

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from octnas.backbones.table import Add, Conv, Dims, Excite, Head, LayerTable, Node, Pool, Stem
+from octnas.backbones.nodes import Add, Conv, Dims, Excite, Head, Node, Pool
+from octnas.backbones.table import LayerTable, Stem
 
 __all__ = ["Layer", "Place", "residual_table"]
 

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
+from octnas.backbones.nodes import Conv, Node, Pool
 from octnas.backbones.residual import Layer, Place, residual_table
-from octnas.backbones.table import Conv, LayerTable, Node, Pool, Stem
+from octnas.backbones.table import LayerTable, Stem
 from octnas.backbones.widths import scaled
 
 __all__ = ["RESNETS", "ResNet", "resnet_body", "resnet_stem", "resnet_table"]

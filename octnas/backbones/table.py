@@ -16,162 +16,40 @@ convolution shares the slot of its block's output, since the two maps are summed
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
+from octnas.backbones.nodes import (
+    Add,
+    Concat,
+    Conv,
+    Dims,
+    Elementwise,
+    Excite,
+    Gate,
+    Head,
+    LeftOut,
+    Node,
+    Norm,
+    Plain,
+    Pool,
+    Squeeze,
+)
 from octnas.backbones.orders import branch_order
 
 __all__ = [
     "MIN_LOW_SIDE",
-    "Activation",
-    "Add",
-    "Concat",
-    "Conv",
-    "Dims",
-    "Excite",
-    "Head",
     "LayerTable",
-    "Node",
-    "Norm",
-    "Pool",
     "Segment",
     "Slot",
     "Stem",
 ]
 
 Stem = Literal["imagenet", "small"]
-Dims = Literal[2, 3]
-Activation = Literal["relu", "relu6"]
 
 MIN_LOW_SIDE = 4
 """Smallest side, in px, that a low map may have at the target's input; below it a layer stays plain."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Conv:
-    """A convolution, and the normalisation and activation that follow it.
-
-    `name` and `norm` are the module paths of torchvision's state dict; `stage` is 0 for the stem. `slot` is
-    None where the output is never split. Kernels are (kernel_time x) kernel x kernel.
-    """
-
-    name: str
-    norm: str | None
-    """None where no normalisation follows."""
-    reads: str
-    in_channels: int
-    out_channels: int
-    kernel: int
-    stride: int = 1
-    """Over height and width."""
-    kernel_time: int = 1
-    stride_time: int = 1
-    groups: int = 1
-    layout: int = 1
-    """Groups of the output map's layout: those of the grouped convolution that it touches on either side."""
-    activation: Activation | None = "relu"
-    stage: int
-    block: int
-    slot: int | None
-    shortcut: bool = False
-
-    @property
-    def padding(self) -> int:
-        """The padding that keeps the size at stride 1 and gives ceil(size / 2) at stride 2."""
-        return self.kernel // 2
-
-    @property
-    def padding_time(self) -> int:
-        """The same over time."""
-        return self.kernel_time // 2
-
-    @property
-    def depthwise(self) -> bool:
-        """One channel a group: no path crosses; the input is repartitioned to the output's low channels."""
-        return 1 < self.groups == self.in_channels
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Norm:
-    """A normalisation by itself, with its activation: what comes before a convolution in a DenseNet."""
-
-    name: str
-    reads: str
-    channels: int
-    activation: Activation | None = "relu"
-    stage: int
-    block: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pool:
-    """Maximum or average over windows, of each branch by itself.
-
-    The side becomes ceil(side / stride), or floor of it for an average with `floor`, as torchvision has it
-    where a window would hang over the border. Over time: windows of `kernel_time`, none of them padded,
-    ceil(T / stride_time) of them.
-    """
-
-    name: str
-    reads: str
-    how: Literal["max", "average"]
-    kernel: int
-    stride: int
-    padding: int = 0
-    kernel_time: int = 1
-    stride_time: int = 1
-    floor: bool = False
-    stage: int = 0
-    block: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Add:
-    """The residual sum of a block. `reads[0]` is the body, `reads[1]` the shortcut."""
-
-    name: str
-    reads: tuple[str, str]
-    activation: Activation | None = "relu"
-    stage: int
-    block: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Concat:
-    """Concatenation of channels: the segments of all maps read, in their order; they have one size."""
-
-    name: str
-    reads: tuple[str, ...]
-    stage: int
-    block: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Excite:
-    """Squeeze and excitation (Hu et al. 2018): both branches' means, in channel order, through two fully
-    connected layers (`NAME.fc1`, ReLU, `NAME.fc2`, sigmoid) to one factor a channel."""
-
-    name: str
-    reads: str
-    channels: int
-    squeezed: int
-    """Channels between the two layers."""
-    stage: int
-    block: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Head:
-    """Global average pooling (over time too) and one fully connected layer."""
-
-    name: str
-    reads: str
-    in_channels: int
-    out_channels: int
-
-
-Node = Conv | Norm | Pool | Add | Concat | Excite | Head
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,6 +87,16 @@ class LayerTable:
     in_channels: int
     num_classes: int
     nodes: tuple[Node, ...]
+    own_params: int | None = None
+    """Parameters of a user's network, which its nodes do not tell; None: what the nodes have."""
+    left_out: tuple[LeftOut, ...] = ()
+    """What a user's network does in training alone (auxiliary heads), and is not done here."""
+    calls: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    """What runs at each node of a user's network that is no layer of ours (`octnas.nn.Call`), by its name."""
+
+    def plain_macs(self, input_shape: Sequence[int]) -> Mapping[str, int]:
+        """Multiply-adds at batch 1 of every `Plain` node that has any, for (C, H, W) or (C, T, H, W)."""
+        return {}
 
     @cached_property
     def convs(self) -> tuple[Conv, ...]:
@@ -246,6 +134,10 @@ class LayerTable:
                     segments[node.name] = segments[node.reads[0]]
                 case Head():
                     segments[node.name] = (Segment(slot=None, channels=node.out_channels),)
+                case Squeeze() | Plain():
+                    segments[node.name] = (Segment(slot=None, channels=node.channels),)
+                case Gate():
+                    segments[node.name] = segments[node.reads[0]]
                 case _:
                     segments[node.name] = segments[node.reads]
         return segments
@@ -297,7 +189,7 @@ class LayerTable:
                         _strided(here[0], node.stride, floor),
                         _strided(here[1], node.stride, floor),
                     )
-                case Head():
+                case Head() | Squeeze():
                     sizes[node.name] = (1, 1)
                 case _:
                     sizes[node.name] = sizes[_first(node)]
@@ -313,7 +205,7 @@ class LayerTable:
             match node:
                 case Conv() | Pool():
                     found[node.name] = _strided(found[node.reads], node.stride_time)
-                case Head():
+                case Head() | Squeeze():
                     found[node.name] = 1
                 case _:
                     found[node.name] = found[_first(node)]
@@ -328,12 +220,14 @@ class LayerTable:
         sizes = self.sizes(input_size, input_size)
         # the last node of a block is its output
         outputs = {
-            (node.stage, node.block): sizes[node.name] for node in self.nodes if not isinstance(node, Head)
+            (node.stage, node.block): sizes[node.name]
+            for node in self.nodes
+            if not isinstance(node, Head | Squeeze | Plain)
         }
         return tuple(min(outputs[slot.stage, slot.block]) >= 2 * MIN_LOW_SIDE for slot in self.slots)
 
 
-def _first(node: Norm | Add | Concat | Excite) -> str:
+def _first(node: Norm | Add | Concat | Excite | Elementwise | Gate | Plain) -> str:
     return node.reads if isinstance(node.reads, str) else node.reads[0]
 
 

@@ -18,9 +18,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+from octnas.backbones.nodes import Conv, Node, Pool
 from octnas.backbones.residual import Layer, Place, residual_table
 from octnas.backbones.resnet import RESNETS, resnet_body, resnet_stem
-from octnas.backbones.table import Conv, LayerTable, Node, Pool, Stem
+from octnas.backbones.table import LayerTable, Stem
 from octnas.backbones.widths import scaled
 
 __all__ = ["CLIP_RESNETS", "NON_LOCAL", "clip_resnet_table", "non_local_table"]

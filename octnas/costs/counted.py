@@ -3,24 +3,26 @@
 PyTorch's FlopCounterMode sees every convolution and matrix product that the network really calls, and
 counts two operations a multiply-add; it is halved here. thop counts by module: it sees no functional
 convolution, so it gets a rule for `OctConv2d` and `OctConv3d`, read off the tensors that went in and came
-out; its rule for pooling is set to zero and normalisations are left out, since a GFLOP here is 10^9
-multiply-adds of convolutions and fully connected layers alone. Both run on the meta device: shapes, no
-numbers, no memory.
+out; whatever is no convolution and no fully connected layer is set to zero, since a GFLOP here is 10^9
+multiply-adds of these alone. Both run on the meta device: shapes, no numbers, no memory.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 from torch.utils.flop_counter import FlopCounterMode
 
 from octnas.architecture import Architecture
-from octnas.nn import OctBatchNorm2d, OctBatchNorm3d, OctConv2d, OctConv3d, build
+from octnas.backbones import is_users
+from octnas.costs.flops import plain_macs
+from octnas.nn import OctaveNetwork, OctBatchNorm2d, OctBatchNorm3d, OctConv2d, OctConv3d, build
 
 __all__ = ["Counted", "count"]
 
@@ -38,6 +40,8 @@ class Counted:
     thop_macs: int
     pytorch_macs: int
     params: int
+    unseen_macs: int = 0
+    """Multiply-adds of functions that a user's network calls, which thop does not see."""
 
 
 def count(arch: Architecture, input_shape: Sequence[int] | None = None, num_classes: int = 1000) -> Counted:
@@ -45,20 +49,17 @@ def count(arch: Architecture, input_shape: Sequence[int] | None = None, num_clas
     import thop  # here: it is slow to import, and only this check needs it
 
     shape = arch.input_shape(input_shape)
-    with torch.device("meta"):
-        network = build(arch, num_classes=num_classes, in_channels=shape[0]).eval()
-        x = torch.empty(1, *shape)
+    # A user's factory may look at numbers of its weights.
+    with torch.random.fork_rng(devices=[]), torch.device("cpu" if is_users(arch.backbone) else "meta"):
+        network = build(arch, num_classes=num_classes, in_channels=shape[0]).eval().to("meta")
+    x = torch.empty(1, *shape, device="meta")
+    unseen = _unseen(network, shape)
     params = sum(parameter.numel() for parameter in network.parameters())
     for path, module in list(network.named_modules()):
         if isinstance(module, OctBatchNorm2d | OctBatchNorm3d):
             # on the meta device they take half of the time
             network.set_submodule(path, nn.Identity())
-    rules = {
-        OctConv2d: _count_octave,
-        OctConv3d: _count_octave,
-        nn.AvgPool2d: _count_nothing,
-        nn.AvgPool3d: _count_nothing,
-    }
+    rules = {type(module): _rule(module) for module in network.modules() if not list(module.children())}
     thop_macs, _ = thop.profile(network, inputs=(x,), custom_ops=rules, verbose=False)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         network(x)
@@ -69,7 +70,30 @@ def count(arch: Architecture, input_shape: Sequence[int] | None = None, num_clas
         thop_macs=int(thop_macs),
         pytorch_macs=flops // 2,
         params=params,
+        unseen_macs=unseen,
     )
+
+
+def _rule(module: nn.Module) -> Callable[..., None]:
+    """thop's rule for a layer; it would count the normalisations and activations of a user's network too."""
+    from thop.vision.basic_hooks import count_convNd, count_linear
+
+    if isinstance(module, OctConv2d | OctConv3d):
+        return _count_octave
+    if isinstance(module, _ConvNd):
+        return cast(Callable[..., None], count_convNd)
+    if isinstance(module, nn.Linear):
+        return cast(Callable[..., None], count_linear)
+    return _count_nothing
+
+
+def _unseen(network: OctaveNetwork, shape: Sequence[int]) -> int:
+    """Multiply-adds of the functions that a user's network calls."""
+    table = network.table
+    calls: Mapping[str, Any] = getattr(table, "calls", {})
+    frames = shape[1] if len(shape) == 4 else None
+    macs = plain_macs(table, shape[-2], shape[-1], frames)
+    return sum(count for name, count in macs.items() if calls[name].kind != "module")
 
 
 def _count_octave(module: nn.Module, inputs: tuple[Tensor | Branches, ...], output: Branches) -> None:

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from octnas.backbones import Conv, Excite, Head, LayerTable
 from octnas.errors import ArchitectureError
 
-__all__ = ["CostTable", "Joint", "Pair", "conv_macs", "dense_macs", "map_elements", "node_macs"]
+__all__ = ["CostTable", "Joint", "Pair", "conv_macs", "dense_macs", "map_elements", "node_macs", "plain_macs"]
 
 Int64 = NDArray[np.int64]
 
@@ -118,6 +118,18 @@ def dense_macs(table: LayerTable, node: Excite | Head, frames: int) -> int:
     return 2 * node.channels * node.squeezed * (frames if table.dims == 2 else 1)
 
 
+def plain_macs(table: LayerTable, height: int, width: int, frames: int | None = None) -> dict[str, int]:
+    """Multiply-adds of the `Plain` nodes that have any, which no low channel changes.
+
+    Args:
+        frames: of a clip, which a 2D backbone takes one by one; None for images.
+    """
+    time = () if frames is None else (frames,)
+    found = table.plain_macs((table.in_channels, *time, height, width))
+    runs = frames or 1 if table.dims == 2 else 1
+    return {name: runs * macs for name, macs in found.items()}
+
+
 def map_elements(channels: int, low: int, size: tuple[int, int], frames: int = 1) -> int:
     """Elements of both branches of a map, of which `low` channels have half the `size` (H, W), rounded up."""
     return frames * ((channels - low) * size[0] * size[1] + low * _low_elements(size))
@@ -184,6 +196,7 @@ class CostTable:
         for node in table.nodes:
             if isinstance(node, Excite | Head):
                 constant += dense_macs(table, node, times[node.reads])
+        constant += sum(plain_macs(table, height, width, frames).values())
         return cls(
             slots=slots,
             constant=constant,

@@ -292,6 +292,8 @@ class _Layer:
                 groups=groups or conv.groups,
                 kernel_time=conv.kernel_time,
                 stride_time=conv.stride_time,
+                dilation=conv.dilation,
+                dilation_time=conv.dilation_time,
             )
         ]
 

@@ -23,7 +23,9 @@ from octnas.architecture import Architecture
 from octnas.backbones import LayerTable
 from octnas.costs.nearest import Nearest
 from octnas.costs.ops import OP_KINDS, Op, OpKind
-from octnas.costs.plans import network_ops, node_ops, node_plans, touched, volumes
+from octnas.costs.plans import network_ops, node_ops, node_plans, volumes
+from octnas.costs.still import still
+from octnas.costs.touched import touched
 
 __all__ = ["SCHEMA_VERSION", "Correction", "Deviation", "DeviceProfile", "LatencyTable", "table_ops"]
 
@@ -35,6 +37,8 @@ _NS = 1e6
 """Nanoseconds a millisecond."""
 _COLUMNS = tuple(each.name for each in fields(Op))
 """Of a row of the JSON, before the time."""
+_OPTIONAL = ("dilation", "dilation_time")
+"""The last of them, which a row leaves out where they are 1."""
 Key = TypeVar("Key")
 
 
@@ -191,7 +195,8 @@ class DeviceProfile:
 
 
 Together = tuple[tuple[int, ...], int | None]
-"""The slots that are read as one concatenation, ascending, and the output's own slot, if it has one."""
+"""The slots that are read as one concatenation, ascending, each as often as it stands there, and the output's
+own slot, if it has one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,6 +231,7 @@ class LatencyTable:
             lows: for each slot, the numbers of low channels that it may have.
             pools: whether the architectures pool where they have stride 2 and no low channels.
         """
+        table = still(table)
         maps = volumes(table, input_shape)
         constant = profile.correction.constant_ms
         unary: dict[int, dict[int, float]] = {
@@ -234,16 +240,17 @@ class LatencyTable:
         pairs: dict[tuple[int, int], dict[tuple[int, int], float]] = {}
         sums: dict[Together, dict[tuple[int, int], float]] = {}
         for node in table.nodes:
-            sources, second = touched(table, node)
+            on = touched(table, node)
+            sources, second, same = on.sources, on.own, on.tied and on.own is not None
             first = sources[0] if sources else None
-            same = sources == (second,)
             ms: dict[tuple[int, int], float] = {}
             for low_in in _totals(sources, lows):
-                for low_out in (low_in,) if same else _allowed(second, lows):
+                for own in (low_in,) if same else _allowed(second, lows):
+                    low_out = on.low_out(low_in, own)
                     ops = node_ops(table, node, low_in, low_out, maps, pools=pools, times=profile.op_ms)
-                    ms[low_in, low_out] = sum(map(profile.op_ms, ops))
+                    ms[low_in, own] = sum(map(profile.op_ms, ops))
             if len(sources) > 1:
-                together = sums.setdefault((tuple(sorted(sources)), second), {})
+                together = sums.setdefault((sources, second), {})
                 for key, value in ms.items():
                     together[key] = together.get(key, 0.0) + value
                 continue
@@ -291,14 +298,15 @@ def table_ops(
     All of them where layers read one searched map; where they read a concatenation, which may have hundreds
     of numbers of low channels, those of a few numbers, from the least to the greatest.
     """
+    table = still(table)
     maps = volumes(table, input_shape)
     found: set[Op] = set()
     for node in table.nodes:
-        sources, own = touched(table, node)
-        totals = _totals(sources, lows)
-        for low_in in _few(totals) if len(sources) > 1 else totals:
-            for low_out in _allowed(own, lows):
-                for ops in node_plans(table, node, low_in, low_out, maps, pools=pools):
+        on = touched(table, node)
+        totals = _totals(on.sources, lows)
+        for low_in in _few(totals) if len(on.sources) > 1 else totals:
+            for own in _allowed(on.own, lows):
+                for ops in node_plans(table, node, low_in, on.low_out(low_in, own), maps, pools=pools):
                     found.update(ops)
     return frozenset(found)
 
@@ -306,8 +314,9 @@ def table_ops(
 def _totals(slots: Sequence[int], lows: Sequence[Sequence[int]]) -> list[int]:
     """The numbers of low channels that a map has which these slots split together."""
     totals = {0}
-    for slot in slots:
-        totals = {total + low for total in totals for low in _allowed(slot, lows)}
+    for slot in dict.fromkeys(slots):
+        each = slots.count(slot)
+        totals = {total + each * low for total in totals for low in _allowed(slot, lows)}
     return sorted(totals)
 
 
@@ -328,14 +337,18 @@ def _whole(values: Mapping[Key, float]) -> dict[Key, int]:
 
 
 def _row(op: Op) -> tuple[str | int, ...]:
-    return tuple(getattr(op, name) for name in _COLUMNS)
+    columns = _COLUMNS if any(getattr(op, name) != 1 for name in _OPTIONAL) else _COLUMNS[: -len(_OPTIONAL)]
+    return tuple(getattr(op, name) for name in columns)
 
 
 def _op(row: Sequence[Any]) -> Op:
     kind, *numbers = row
     if kind not in OP_KINDS:
         raise ValueError(f"{kind!r} is no kind of operation")
-    values: dict[str, Any] = {name: int(n) for name, n in zip(_COLUMNS[1:], numbers, strict=True)}
+    columns = _COLUMNS[1:]
+    if len(numbers) == len(columns) - len(_OPTIONAL):
+        columns = columns[: -len(_OPTIONAL)]
+    values: dict[str, Any] = {name: int(n) for name, n in zip(columns, numbers, strict=True)}
     return Op(kind=kind, **values)
 
 

@@ -17,8 +17,8 @@ NEIGHBOURS = 4
 class Nearest:
     """Interpolates between measured operations.
 
-    The nearest are those of the same kernel, stride and groups (else of the same kind, else all) whose
-    channels and map differ by the least factors. What they take over the rule of thumb `built_in_ms`,
+    The nearest are those of the same kernel, dilation, stride and groups (else of the same kind, else all)
+    whose channels and map differ by the least factors. What they take over the rule of thumb `built_in_ms`,
     weighted by the inverse square of the distance, is what an operation between them is taken to.
     """
 
@@ -55,7 +55,8 @@ def _by(key: Callable[[Op], Hashable], ops: Sequence[Op]) -> dict[Hashable, NDAr
 def _family(op: Op) -> Hashable:
     # a depthwise convolution has as many groups as channels: those are near one another
     groups = 0 if 1 < op.groups == op.inputs else op.groups
-    return op.kind, op.dims, op.kernel, op.stride, op.kernel_time, op.stride_time, groups
+    taps = op.kernel, op.kernel_time, op.dilation, op.dilation_time
+    return op.kind, op.dims, *taps, op.stride, op.stride_time, groups
 
 
 def _kind(op: Op) -> Hashable:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from octnas.architecture import Architecture
-from octnas.backbones import Conv, Excite, Head, LayerTable, Norm
-from octnas.costs.flops import dense_macs, map_elements, node_macs
+from octnas.backbones import Conv, Excite, Head, LayerTable, Norm, Plain
+from octnas.costs.flops import dense_macs, map_elements, node_macs, plain_macs
 from octnas.errors import ArchitectureError
 
 __all__ = ["Cost", "LayerCost", "cost"]
@@ -15,7 +15,7 @@ __all__ = ["Cost", "LayerCost", "cost"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerCost:
-    """One convolution, excitation or classifier at batch 1."""
+    """One convolution, excitation, classifier, or plain call of a user's network, at batch 1."""
 
     name: str
     macs: int
@@ -59,12 +59,19 @@ def cost(arch: Architecture, input_shape: Sequence[int] | None = None, num_class
             architecture's low channels.
 
     Raises:
-        ArchitectureError: an image for a 3D backbone, or a size that is not a whole number of 1 or more.
+        ArchitectureError: an image for a 3D backbone, a size that is not a whole number of 1 or more, or a
+            number of channels that a user's network cannot have.
+        ConversionError: a size that a user's network cannot take.
     """
     shape = arch.input_shape(input_shape)
     if not (isinstance(num_classes, int) and num_classes >= 1):
         raise ArchitectureError(f"`num_classes` must be a whole number of 1 or more, but got {num_classes!r}")
     table = arch.table(in_channels=shape[0], num_classes=num_classes)
+    if table.in_channels != shape[0]:
+        raise ArchitectureError(
+            f"{arch.backbone} reads {table.in_channels} channels and its factory takes no `in_channels`, but "
+            f"the input has {shape[0]}: give the factory that argument"
+        )
     layers = tuple(_layers(table, arch.low_channels, shape))
     macs = sum(layer.macs for layer in layers)
     return Cost(
@@ -78,7 +85,8 @@ def cost(arch: Architecture, input_shape: Sequence[int] | None = None, num_class
 
 def _layers(table: LayerTable, low_channels: Sequence[int], shape: tuple[int, ...]) -> list[LayerCost]:
     sizes, lows = table.sizes(shape[-2], shape[-1]), table.lows(low_channels)
-    frames = table.frames(shape[1] if len(shape) == 4 else 1)
+    clip = shape[1] if len(shape) == 4 else None
+    frames, plain = table.frames(clip or 1), plain_macs(table, shape[-2], shape[-1], clip)
     layers: list[LayerCost] = []
     for node in table.nodes:
         match node:
@@ -108,12 +116,26 @@ def _layers(table: LayerTable, low_channels: Sequence[int], shape: tuple[int, ..
                         stage=node.stage if isinstance(node, Excite) else None,
                     )
                 )
+            case Plain() if node.name in plain:
+                layers.append(
+                    LayerCost(
+                        name=node.name,
+                        macs=plain[node.name],
+                        plain_macs=plain[node.name],
+                        activation_elements=0,
+                        low=0,
+                        channels=node.channels,
+                        stage=node.stage,
+                    )
+                )
             case _:
                 pass
     return layers
 
 
 def _params(table: LayerTable) -> int:
+    if table.own_params is not None:
+        return table.own_params
     total = 0
     for node in table.nodes:
         match node:

@@ -21,6 +21,7 @@ OpKind = Literal[
     "maxpool",
     "norm",
     "excite",
+    "gate",
     "mean",
     "linear",
 ]
@@ -36,8 +37,8 @@ class Op:
     Kinds: "conv" (with its bias, and its activation where the runtime fuses it), "pool" (average),
     "rise" (a low map upsampled by 2 and added to a high one), "concat" and "cut" (of channels), "sum" (of two
     maps, inside a convolution), "add" (of two maps, by itself), "maxpool", "norm" (a normalisation and its
-    activation), "excite" (the mean over all pixels, and the map multiplied by a factor a channel), "mean"
-    (over all pixels and frames) and "linear".
+    activation; any function of each element), "excite" (the mean over all pixels, and the map multiplied by a
+    factor a channel), "gate" (that product by itself), "mean" (over all pixels and frames) and "linear".
     """
 
     kind: OpKind
@@ -58,6 +59,9 @@ class Op:
     """T of the output map (of the input map for "mean"); of a 2D operation, the images that run together."""
     kernel_time: int = 1
     stride_time: int = 1
+    dilation: int = 1
+    """Of a convolution, over height and width."""
+    dilation_time: int = 1
 
     @property
     def macs(self) -> int:
@@ -98,6 +102,8 @@ def map_op(
     groups: int = 1,
     kernel_time: int = 1,
     stride_time: int = 1,
+    dilation: int = 1,
+    dilation_time: int = 1,
 ) -> Op:
     """An operation that writes (or, a mean, reads) a map of this many frames and px."""
     return Op(
@@ -113,6 +119,8 @@ def map_op(
         frames=at[0],
         kernel_time=kernel_time,
         stride_time=stride_time,
+        dilation=dilation,
+        dilation_time=dilation_time,
     )
 
 
@@ -139,6 +147,6 @@ def built_in_ms(op: Op) -> float:
     strays = op.outputs % 16 != 0
     if op.kind == "pool" and strays:
         return 1e-3 + op.elements / 250e3
-    copied = op.kind in ("cut", "add", "norm", "excite")
+    copied = op.kind in ("cut", "add", "norm", "excite", "gate")
     copied |= op.kind == "concat" and (strays or op.groups > 1)
     return 1e-3 + op.elements * (16 if copied else 4) / 30e6

@@ -10,20 +10,36 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from octnas.architecture import Architecture
-from octnas.backbones import Add, Concat, Conv, Dims, Excite, Head, LayerTable, Node, Norm, Pool
+from octnas.backbones import (
+    Add,
+    Concat,
+    Conv,
+    Dims,
+    Elementwise,
+    Excite,
+    Gate,
+    Head,
+    LayerTable,
+    Node,
+    Norm,
+    Plain,
+    Pool,
+    Squeeze,
+)
 from octnas.costs.forms import LayerPlan, conv_pools, layer_ops, layer_plans
 from octnas.costs.ops import Op, OpKind, Times, Volume, halved, map_op
+from octnas.costs.still import still
+from octnas.costs.touched import all_reads, lows_of, split_reads
 
 __all__ = [
     "Times",
+    "is_inside",
     "move_ops",
     "network_ops",
     "network_plans",
     "node_ops",
     "node_plans",
-    "reads_and_writes",
     "sum_ops",
-    "touched",
     "volumes",
 ]
 
@@ -36,15 +52,20 @@ def volumes(table: LayerTable, input_shape: Sequence[int]) -> dict[str, Volume]:
 
 
 def network_plans(
-    arch: Architecture, input_shape: Sequence[int], *, times: Times | None = None
+    arch: Architecture,
+    input_shape: Sequence[int],
+    *,
+    table: LayerTable | None = None,
+    times: Times | None = None,
 ) -> dict[str, LayerPlan]:
     """The plan of every convolution of an architecture, by name.
 
     Args:
         input_shape: (channels, H, W) in px, or (channels, T, H, W).
+        table: the layer table of the network at hand; by default the backbone's.
         times: milliseconds of an operation; by default a rule of thumb.
     """
-    table = arch.table(in_channels=input_shape[0])
+    table = arch.table(in_channels=input_shape[0]) if table is None else table
     maps, lows = volumes(table, input_shape), table.lows(arch.low_channels)
     pools = arch.downsample == "pooled"
     return {
@@ -61,13 +82,12 @@ def network_ops(
     times: Times | None = None,
 ) -> tuple[Op, ...]:
     """Every operation of the deployed network at batch 1, in the order of execution."""
-    table = arch.table(in_channels=input_shape[0], num_classes=num_classes)
+    table = still(arch.table(in_channels=input_shape[0], num_classes=num_classes))
     maps, lows = volumes(table, input_shape), table.lows(arch.low_channels)
     pools = arch.downsample == "pooled"
     ops: list[Op] = []
     for node in table.nodes:
-        reads, writes = reads_and_writes(node)
-        ops += node_ops(table, node, lows[reads], lows[writes], maps, pools=pools, times=times)
+        ops += node_ops(table, node, *lows_of(table, node, lows), maps, pools=pools, times=times)
     return tuple(ops)
 
 
@@ -84,7 +104,7 @@ def node_ops(
     """The operations of one node of a layer table.
 
     Args:
-        low_in: low channels of what it reads; of the shortcut, for a residual sum.
+        low_in: low channels of what it reads, in total; of the shortcut, for a residual sum.
         low_out: low channels of a convolution's output, or of a residual sum's body; else unused.
         maps: see `volumes`.
         pools: whether the architecture pools where it has stride 2 and no low channels.
@@ -143,29 +163,16 @@ def move_ops(channels: int, before: int, after: int, at: Volume, *, dims: Dims =
     return tuple(ops)
 
 
-def reads_and_writes(node: Node) -> tuple[str, str]:
-    """The maps on whose low channels a node's operations depend: what it reads, and what it writes.
+def is_inside(table: LayerTable, add: Add) -> bool:
+    """Whether a deployed network makes a residual sum inside the layer that ends its body.
 
-    A residual sum "reads" its shortcut and "writes" its body's partition.
+    So it is where that is a convolution or an excitation without an activation of its own, which nothing else
+    reads.
     """
-    match node:
-        case Add():
-            return node.reads[1], node.reads[0]
-        case Concat():
-            return node.name, node.name
-        case _:
-            return node.reads, node.name
-
-
-def touched(table: LayerTable, node: Node) -> tuple[tuple[int, ...], int | None]:
-    """The slots on which a node's operations depend: those of what it reads, and its output's own.
-
-    On those of what it reads only by the sum of their low channels. The second is None where the output is
-    never split or has the partition of what is read.
-    """
-    reads, writes = reads_and_writes(node)
-    own = table.source_slots(writes) if isinstance(node, Conv | Add) else ()
-    return table.source_slots(reads), own[0] if own else None
+    body = next((node for node in table.nodes if node.name == add.reads[0]), None)
+    if not (isinstance(body, Excite) or (isinstance(body, Conv) and body.activation is None)):
+        return False
+    return sum(name == body.name for node in table.nodes for name in all_reads(node)) == 1
 
 
 def _layer(
@@ -234,14 +241,62 @@ def _other_ops(
                 *(map_op("linear", inputs, outputs, (vectors, 1, 1)) for inputs, outputs in layers),
             )
         case Add():
-            ends = any(conv.name == node.reads[0] for conv in table.convs)
+            ends = any(conv.name == node.reads[0] for conv in table.convs) and is_inside(table, node)
             channels = table.channels(node.reads[0])
             return sum_ops(channels, low_out, low_in, at, dims=dims, kind="sum" if ends else "add")
+        case Elementwise():
+            return _branches("norm", table.channels(node.reads), low_in, at, dims=dims)
+        case Squeeze():
+            return _branches("mean", node.channels, low_in, maps[node.reads], dims=dims)
+        case Gate():
+            return _branches("gate", table.channels(node.reads[0]), low_in, at, dims=dims)
+        case Plain():
+            return (*_lift_ops(table, node, low_in, maps), *_plain_ops(table, node, maps))
         case Head():
             means = _branches("mean", node.in_channels, low_in, maps[node.reads], dims=dims)
             return (*means, map_op("linear", node.in_channels, node.out_channels, (1, 1, 1)))
         case Conv():
             raise AssertionError("a convolution has plans")
+
+
+_MOVES_NOTHING = {
+    "Dropout",
+    "Flatten",
+    "Identity",
+    "contiguous",
+    "dropout",
+    "flatten",
+    "reshape",
+    "squeeze",
+    "unsqueeze",
+    "view",
+}
+"""Calls that a runtime makes without touching an element."""
+
+
+def _lift_ops(table: LayerTable, node: Plain, low_in: int, maps: Mapping[str, Volume]) -> tuple[Op, ...]:
+    """What it takes to put what a node reads to full resolution, as if that were one map."""
+    split = [name for name in split_reads(node) if table.source_slots(name)]
+    if not low_in:
+        return ()
+    return move_ops(sum(map(table.channels, split)), low_in, 0, maps[split[0]], dims=table.dims)
+
+
+def _plain_ops(table: LayerTable, node: Plain, maps: Mapping[str, Volume]) -> tuple[Op, ...]:
+    """A call of a user's network: a layer of as many multiply-adds, or else a pass over its output."""
+    frames, height, width = maps["input"]
+    shape = (table.in_channels, *([frames] if table.dims == 3 else []), height, width)
+    macs, at = table.plain_macs(shape).get(node.name, 0), maps[node.name]
+    outputs = max(1, node.channels)
+    pixels = at[1] * at[2] * (at[0] if table.dims == 3 else 1)
+    if macs:
+        inputs = max(1, macs // (outputs * pixels))
+        if pixels == 1:
+            return (map_op("linear", inputs, outputs, (at[0], 1, 1)),)
+        return (map_op("conv", inputs, outputs, at, dims=table.dims),)
+    if pixels == 1 or not node.channels or node.what in _MOVES_NOTHING:
+        return ()
+    return (map_op("norm", outputs, outputs, at, dims=table.dims),)
 
 
 def _branches(

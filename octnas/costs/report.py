@@ -7,12 +7,15 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from octnas.architecture import Architecture
+from octnas.backbones import Plain, is_users
 from octnas.costs.network import cost
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
 __all__ = ["cost_report", "cost_table"]
+
+UNUSED = "it does not run in evaluation mode"
 
 
 def cost_report(
@@ -27,10 +30,11 @@ def cost_report(
 
     Args:
         verify: also count the built network with thop and with PyTorch's counter (loads torch).
-        by_layer: also list every layer.
+        by_layer: also list every layer, and of a user's network what stays plain, and why.
     """
     shape = arch.input_shape(input_shape)
     total = cost(arch, input_shape=shape, num_classes=num_classes)
+    table = arch.table(in_channels=shape[0], num_classes=num_classes)
     report: dict[str, Any] = {
         "backbone": arch.backbone,
         "dims": arch.dims,
@@ -39,7 +43,7 @@ def cost_report(
         "params": total.params,
         "activation_elements": total.activation_elements,
         "macs": total.macs,
-        "classes": num_classes,
+        "classes": table.num_classes,
         "width": arch.width,
         "stem": arch.stem,
         "downsample": arch.downsample,
@@ -49,13 +53,14 @@ def cost_report(
     if verify:
         from octnas.costs.counted import count
 
-        counted = count(arch, shape, num_classes)
+        counted = count(arch, shape, table.num_classes)
         report["verify"] = {
             "thop_gflops": counted.thop_gflops,
             "pytorch_gflops": counted.pytorch_gflops,
             "params": counted.params,
-            "equal": counted.thop_macs == counted.pytorch_macs == total.macs
+            "equal": counted.thop_macs + counted.unseen_macs == counted.pytorch_macs == total.macs
             and counted.params == total.params,
+            **({"thop_unseen_gflops": counted.unseen_macs / 1e9} if counted.unseen_macs else {}),
         }
     if by_layer:
         report["layers"] = [
@@ -69,6 +74,23 @@ def cost_report(
             }
             for layer in total.layers
         ]
+        if is_users(arch.backbone):
+            macs = {layer.name: layer.macs for layer in total.layers}
+            report["plain"] = [
+                {
+                    "name": node.name,
+                    "what": node.what,
+                    "why": node.why,
+                    "where": node.where,
+                    "gflops": macs.get(node.name, 0) / 1e9,
+                }
+                for node in table.nodes
+                if isinstance(node, Plain) and node.why is not None
+            ]
+            report["plain"] += [
+                {"name": each.name, "what": each.what, "why": each.why, "where": each.where, "gflops": 0.0}
+                for each in table.left_out
+            ]
     return report
 
 
@@ -101,6 +123,8 @@ def cost_table(report: Mapping[str, Any]) -> RenderableType:
         parts.append(_verify_table(report))
     if "layers" in report:
         parts.append(_layer_table(report["layers"]))
+    if "plain" in report:
+        parts.append(_plain_table(report["plain"]))
     return Group(*parts)
 
 
@@ -117,7 +141,9 @@ def _verify_table(report: Mapping[str, Any]) -> RenderableType:
     table.add_row(
         "PyTorch, halved, on the network", f"{counted['pytorch_gflops']:.9f}", f"{counted['params']:,}"
     )
-    table.caption = "all equal" if counted["equal"] else "THEY DIFFER"
+    unseen = counted.get("thop_unseen_gflops")
+    words = "all equal" if unseen is None else f"all equal with {unseen:.9f} of functions, unseen by thop"
+    table.caption = words if counted["equal"] else "THEY DIFFER"
     return table
 
 
@@ -139,6 +165,27 @@ def _layer_table(layers: list[dict[str, Any]]) -> RenderableType:
         if len(of_stage) > 1:
             table.add_row(f"stage {stage}, {len(of_stage)} layers", "", *_sums(of_stage), style="bold")
         table.add_section()
+    return table
+
+
+def _plain_table(plain: list[dict[str, Any]]) -> RenderableType:
+    """What stays plain in a user's network, and why; each with the line of its call."""
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+    from rich.text import Text
+
+    if not plain:
+        return Text("Nothing stays plain that could be octave.")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.title, table.title_justify = "What stays plain, at full resolution", "left"
+    for title in ("layer", "why"):
+        table.add_column(title, overflow="fold")
+    table.add_column("10^6", justify="right", no_wrap=True)
+    for each in plain:
+        macs = f"{1e3 * each['gflops']:.2f}" if each["gflops"] else "-"
+        place = ", ".join(filter(None, (each["what"], each["where"])))
+        table.add_row(f"{escape(each['name'])}\n  {escape(place)}", escape(each["why"]), macs)
     return table
 
 

@@ -276,7 +276,7 @@ def _images(weights: _Weights, data: str | None, proxy: Proxy) -> ImageSet:
 
 
 def _provenance(run: RunFolder, record: TrialRecord, space: SearchSpace, weights: _Weights) -> Provenance:
-    target = space.target
+    target = space.members(record.architecture.backbone).target
     total = cost(record.architecture, input_shape=target.input_shape, num_classes=target.classes)
     return Provenance(
         search=run.name,

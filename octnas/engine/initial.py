@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from octnas.architecture import Architecture
+from octnas.backbones import is_users
 from octnas.backbones.video import NON_LOCAL
 from octnas.errors import RunError, unknown_name
 from octnas.record import RunFolder
@@ -70,6 +71,9 @@ def check_init(init: str, space: SearchSpace, images: ImageSet, *, note: Note | 
             "choose one with --backbone, or give a folder that has BACKBONE.safetensors for each"
         )
     proxy = space.proxy
+    users = next(filter(is_users, space.backbones), None)
+    if init == "torchvision" and users is not None:
+        raise _unpublished(users)
     if init == "torchvision" and (proxy.width, proxy.stem) != PUBLISHED_FORM:
         raise RunError(
             f"torchvision's weights are of width 64 and stem imagenet, but the proxy of {space.name} has "
@@ -167,8 +171,17 @@ def fitted_weights(
     )
 
 
+def _unpublished(backbone: str) -> RunError:
+    return RunError(
+        f"torchvision has no weights of {backbone}, a user's network: give a file of its own with --init, or "
+        "leave --init out"
+    )
+
+
 def _file(init: str, backbone: str, note: Note | None) -> Path:
     if init == "torchvision":
+        if is_users(backbone):
+            raise _unpublished(backbone)
         from octnas.train.published import published_weights
 
         return published_weights(backbone, note=note)

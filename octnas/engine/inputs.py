@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
-from octnas.backbones import dims_of
+from octnas.backbones import dims_of, is_users, layer_table
 from octnas.errors import DataError
+from octnas.record import networks
 from octnas.space import SearchSpace
 
-__all__ = ["check_kind", "shape_words"]
+if TYPE_CHECKING:
+    from octnas.data import ImageSet
+
+__all__ = ["check_kind", "check_networks", "network_options", "shape_words"]
 
 _CLIPS = "a data set of clips (clips-appearance, clips-motion, or a folder of videos by class)"
 _STILL = "imagenet-2d or small-2d"
@@ -48,3 +53,37 @@ def check_kind(space: SearchSpace) -> None:
         f"space {space.name} trains on clips of {frames} frames, but {data} holds still images: give --data "
         f"{_CLIPS}, or search a space of still images ({_STILL})"
     )
+
+
+def network_options(space: SearchSpace) -> dict[str, Any]:
+    """What a header's options say of a space's users' networks; nothing where it has none.
+
+    `networks` has the fingerprint of each, which resuming must find again, `proxy_widths` the width of its
+    proxy in 64ths of its own.
+    """
+    found = networks(space.backbones)
+    widths = {name: space.proxy_of(name).width for name in found}
+    return {"networks": found, "proxy_widths": widths} if found else {}
+
+
+def check_networks(space: SearchSpace, images: ImageSet) -> None:
+    """Checks that the users' networks of a space can be made for the images of its proxy.
+
+    Raises:
+        DataError: one has its own number of classes or of channels, which are others than the images'.
+    """
+    for name in filter(is_users, space.backbones):
+        proxy = space.proxy_of(name)
+        classes, channels = len(images.classes), images.channels
+        table = layer_table(
+            name, width=proxy.width, stem=proxy.stem, in_channels=channels, num_classes=classes
+        )
+        for has, needs, what, key in (
+            (table.num_classes, classes, "classes", "num_classes"),
+            (table.in_channels, channels, "channels", "in_channels"),
+        ):
+            if has != needs:
+                raise DataError(
+                    f"{name} has {has} {what}, but {space.proxy.data} has {needs}: give the factory the "
+                    f"argument `{key}`, or other data with --data"
+                )

@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import sys
+import sysconfig
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -16,7 +17,7 @@ from types import FrameType
 
 import octnas
 
-__all__ = ["environment", "import_folders", "interruptible", "new_folder", "short_folder"]
+__all__ = ["environment", "import_folders", "interruptible", "new_folder", "short_folder", "users_folders"]
 
 
 @contextlib.contextmanager
@@ -88,18 +89,34 @@ def interruptible(on_signal: Callable[[], None]) -> Iterator[None]:
 
 
 def import_folders(evaluate: str) -> list[str]:
-    """Where workers find octnas and the function, also in a checkout that is not installed."""
-    folders = [str(Path(octnas.__file__).resolve().parent.parent)]
-    top = sys.modules.get(evaluate.partition(":")[0].partition(".")[0])
+    """Where workers find octnas, the function, and users' networks, also in a checkout not installed."""
+    folders = [str(Path(octnas.__file__).resolve().parent.parent), *_folder_of(evaluate)]
+    before = os.environ.get("PYTHONPATH")
+    folders += before.split(os.pathsep) if before else []
+    return list(dict.fromkeys([*folders, *users_folders()]))
+
+
+def users_folders() -> list[str]:
+    """The folders from which users' networks were imported in this process: what has to be shipped to
+    workers that do not see this machine's files."""
+    importing = sys.modules.get("octnas.trace.importing")  # else nobody asked for one
+    names = () if importing is None else importing.modules()
+    folders = [each for name in names for each in _folder_of(name)]
+    installed = tuple(sysconfig.get_path(key) for key in ("purelib", "platlib", "stdlib"))
+    return [each for each in dict.fromkeys(folders) if each not in installed]
+
+
+def _folder_of(name: str) -> list[str]:
+    """Where the top package of an imported "module:function" lies, in a list; nowhere: an empty one."""
+    top = sys.modules.get(name.partition(":")[0].partition(".")[0])
     origin = getattr(top, "__file__", None)
     if top is not None and origin is None:  # a namespace package
         origin = next(iter(getattr(top, "__path__", ())), None)
-        folders += [str(Path(origin).resolve().parent)] if origin else []
-    elif origin is not None:
-        place = Path(origin).resolve()
-        folders.append(str(place.parent.parent if place.name == "__init__.py" else place.parent))
-    before = os.environ.get("PYTHONPATH")
-    return list(dict.fromkeys([*folders, *(before.split(os.pathsep) if before else [])]))
+        return [str(Path(origin).resolve().parent)] if origin else []
+    if origin is None:
+        return []
+    place = Path(origin).resolve()
+    return [str(place.parent.parent if place.name == "__init__.py" else place.parent)]
 
 
 def short_folder() -> str:

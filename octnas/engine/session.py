@@ -24,12 +24,13 @@ from octnas.engine.confirm import DEFAULT_CONFIRM
 from octnas.engine.evaluate import Evaluate, evaluate, name_of, named
 from octnas.engine.events import Listener, note_early
 from octnas.engine.initial import check_init, keep_initial
-from octnas.engine.inputs import check_kind
+from octnas.engine.inputs import check_kind, check_networks, network_options
 from octnas.engine.lent import keep_supernets, lent_supernets
 from octnas.engine.run_search import run_search
 from octnas.engine.samplers import DEFAULT_SAMPLER
 from octnas.engine.yardsticks import choose_yardsticks
 from octnas.front import SearchResult
+from octnas.front.describe import network_lines
 from octnas.record import RunFolder, SearchHeader, default_name, name_taken, run_path
 from octnas.space import SearchSpace, parse_space
 
@@ -123,6 +124,7 @@ def search(
     elif run_path(name).exists():
         raise name_taken(name)
     images = load_data(searched)
+    check_networks(searched, images)
     initial = check_init(init, searched, images, note=lambda text: note_early(listener, name, trials, text))
     lent = None
     if supernet is not None:
@@ -164,6 +166,7 @@ def search(
             "limit": feasible.limit,
             "input_shape": list(images.shape),
             "target_input_shape": list(searched.target.input_shape),
+            **network_options(searched),
             **({"budget_of_space": True} if budgets.from_space else {}),
             **latency_options(feasible),
             "cores": workers.cores,
@@ -183,7 +186,7 @@ def search(
         run.journal.release()
         RunFolder.delete(name)
         raise
-    notes = [*budgets.notes(), *initial.notes]
+    notes = [*network_lines(header.options), *budgets.notes(), *initial.notes]
     return run_search(run, searched, feasible, images, workers, tracker, listener, start, notes)
 
 

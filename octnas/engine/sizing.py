@@ -15,11 +15,12 @@ from octnas.engine.checks import DEFAULT_SCORE, admitted_space, check_numbers, c
 from octnas.engine.confirm import DEFAULT_CONFIRM, MOST
 from octnas.engine.evaluate import scores_of
 from octnas.engine.initial import KINDS, check_init
-from octnas.engine.inputs import check_kind
+from octnas.engine.inputs import check_kind, check_networks, network_options
 from octnas.engine.rungs import rung_levels
 from octnas.engine.sizing_shared import shared_seconds, shortened
 from octnas.engine.yardsticks import choose_yardsticks
 from octnas.errors import BudgetError
+from octnas.front.describe import network_lines
 from octnas.space import Feasible, Latencies, SearchSpace
 
 if TYPE_CHECKING:
@@ -147,6 +148,10 @@ def dry_run(
     check_kind(searched)
     if init not in KINDS:  # nothing is downloaded here
         check_init(init, searched, load_data(searched))
+    proxy = searched.proxy
+    shape = [*(() if proxy.frames is None else (proxy.frames,)), proxy.input_size, proxy.input_size]
+    for text in network_lines({**network_options(searched), "input_shape": shape}):
+        note(text)
     budgets = admitted_budgets(
         searched, budget_gflops=budget_gflops, budget_ms=budget_ms, objective=objective, profile=profile
     )
@@ -241,6 +246,7 @@ def _estimate(
     note("timing a few training steps of each backbone on this machine")
     noted = time.monotonic()
     images = load_data(space)
+    check_networks(space, images)
     from octnas.engine.workers import plan_workers
 
     workers = plan_workers(cpus_per_trial, gpus_per_trial)

@@ -19,7 +19,7 @@ from octnas.engine.checks import (
     versions,
 )
 from octnas.engine.events import Listener, note_early
-from octnas.engine.inputs import check_kind
+from octnas.engine.inputs import check_kind, check_networks, network_options
 from octnas.engine.run_shared import run_shared
 from octnas.errors import Interrupted, RunError, SearchFailedError, afterwards
 from octnas.record import (
@@ -94,6 +94,7 @@ def supernet(
     elif run_path(name).exists():
         raise name_taken(name)
     images = load_data(searched)
+    check_networks(searched, images)
     from octnas.engine.workers import plan_workers
 
     workers = plan_workers(cpus_per_trial, gpus_per_trial)
@@ -115,6 +116,7 @@ def supernet(
         created=datetime.datetime.now().astimezone().isoformat(timespec="microseconds"),
         options={
             "kind": "supernet",
+            **network_options(searched),
             "init": "shared",
             "score": score,
             "distill": distill,

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, Literal
 
 from octnas._version import __version__
 from octnas.architecture import Architecture
+from octnas.backbones import is_users
 from octnas.costs import Cost
+from octnas.export.markdown import escaped, numbers, percent, table
 from octnas.export.verify import Verification
 
 __all__ = ["DataFacts", "Provenance", "Timings", "model_card", "size_words"]
@@ -26,7 +29,7 @@ _TRAININGS = {
 _FILES = {
     "model.onnx": "ONNX graph with its weights, batch-norm folded, any batch size",
     "model.pt2": "the same graph for `torch.export.load`",
-    "weights.safetensors": "the trained weights by torchvision's names, before folding; they fit any alphas",
+    "weights.safetensors": "the trained weights by {whose} names, before folding; they fit any alphas",
     "architecture.json": "the architecture: backbone and low channels of every searched convolution",
     "classes.json": "class names, in the order of the logits",
 }
@@ -103,8 +106,8 @@ def model_card(
         _figures(cost, input_shape, data, provenance, verification),
         *([] if timings is None else [_latency(timings, provenance)]),
         _input(input_shape, classes, data),
-        _code(input_shape, len(classes), data),
-        _files(),
+        _code(architecture, input_shape, len(classes), data),
+        _files(architecture),
         _alphas(architecture),
         _origin(data, provenance),
     ]
@@ -119,11 +122,18 @@ def _title(
     kind = "the target network" if same else "a proxy, whose accuracy is not the target network's"
     return (
         f"# {architecture.backbone} with octave convolutions ({architecture.digest})\n\n"
-        f"{_kind(architecture, input_shape)} found by octnas: {architecture.backbone}, width "
-        f"{architecture.width}, {architecture.stem} stem, {architecture.downsample} downsampling, "
+        f"{_kind(architecture, input_shape)} found by octnas: {_form(architecture)}, "
+        f"{architecture.downsample} downsampling, "
         f"{size_words(input_shape)} in, {classes} classes out. {low} of its "
         f"{len(architecture.alphas)} searched convolutions keep channels at half resolution. This is {kind}."
     )
+
+
+def _form(architecture: Architecture) -> str:
+    if not is_users(architecture.backbone):
+        return f"{architecture.backbone}, width {architecture.width}, {architecture.stem} stem"
+    width = Fraction(architecture.width, 64)
+    return f"{architecture.backbone}{'' if width == 1 else f', {width} of its usual width'}"
 
 
 def _kind(architecture: Architecture, input_shape: tuple[int, ...]) -> str:
@@ -131,7 +141,10 @@ def _kind(architecture: Architecture, input_shape: tuple[int, ...]) -> str:
         return "An image classifier"
     if architecture.dims == 3:
         return "A classifier of clips, with convolutions over time,"
-    return "A classifier of clips, frame by frame with the mean over frames before the last layer,"
+    mean = "over frames before the last layer"
+    if is_users(architecture.backbone):
+        mean = "of the frames' logits"
+    return f"A classifier of clips, frame by frame with the mean {mean},"
 
 
 def size_words(input_shape: tuple[int, ...]) -> str:
@@ -155,26 +168,26 @@ def _figures(
         ("compute of the target", f"{provenance.target_gflops:.3f} GFLOPs {UNIT}: {provenance.target}"),
         ("parameters of the target", f"{provenance.target_params:,}"),
         ("weights from", f"{of}; {provenance.epochs} epochs, seed {provenance.seed}{_begun(provenance)}"),
-        ("validation accuracy, as trained", _percent(provenance.accuracy)),
+        ("validation accuracy, as trained", percent(provenance.accuracy)),
     ]
     shown = f"{what}s of random pixels" if data is None else f"validation {what}s"
     images = f"{verification.images:,} {shown}"
     if verification.accuracy is not None:
         rows += [
-            (f"accuracy of the network on {images}", _percent(verification.accuracy)),
-            ("the same after reloading the files", _percent(verification.accuracy_after_reload)),
+            (f"accuracy of the network on {images}", percent(verification.accuracy)),
+            ("the same after reloading the files", percent(verification.accuracy_after_reload)),
         ]
     if provenance.test_accuracy is not None:
-        rows.append(("test accuracy (nothing was chosen by it)", _percent(provenance.test_accuracy)))
+        rows.append(("test accuracy (nothing was chosen by it)", percent(provenance.test_accuracy)))
     difference = f"{verification.max_abs_difference:.2g} (logits up to {verification.logit_scale:.3g})"
     rows.append(("largest difference of a logit, files against network", f"{difference}, on {images}"))
-    return "## Figures\n\n" + _table(("figure", "value"), rows)
+    return "## Figures\n\n" + table(("figure", "value"), rows)
 
 
 def _begun(provenance: Provenance) -> str:
     """Weights have a licence of their own: the card says whose they were."""
     words = provenance.begun_from
-    return "" if words is None else f", begun from {_escaped(words)}"
+    return "" if words is None else f", begun from {escaped(words)}"
 
 
 def _latency(timings: Timings, provenance: Provenance) -> str:
@@ -185,11 +198,11 @@ def _latency(timings: Timings, provenance: Provenance) -> str:
         "",
         f"Measured when this was exported, beside {plain}, in turns in one process: medians.",
         "",
-        _table(("figure", "value"), _device_rows(network)),
+        table(("figure", "value"), _device_rows(network)),
         "",
         "This network (`model.onnx`)" + (":" if target is not None else ", which is the target network:"),
         "",
-        _table(("figure", "value"), _latency_rows(network)),
+        table(("figure", "value"), _latency_rows(network)),
     ]
     if target is not None:
         lines += [
@@ -197,7 +210,7 @@ def _latency(timings: Timings, provenance: Provenance) -> str:
             f"The target network ({provenance.target}), exported the same way with weights drawn at random: "
             "the latency above is not this one.",
             "",
-            _table(("figure", "value"), _latency_rows(target)),
+            table(("figure", "value"), _latency_rows(target)),
         ]
     if provenance.budget_ms is not None:
         of_target = network if target is None else target
@@ -213,10 +226,10 @@ def _latency(timings: Timings, provenance: Provenance) -> str:
 def _device_rows(timing: Mapping[str, Any]) -> list[tuple[str, str]]:
     versions = ", ".join(f"{name} {version}" for name, version in timing["versions"].items())
     return [
-        ("device", _escaped(timing["device"])),
+        ("device", escaped(timing["device"])),
         ("runtime", f"{timing['runtime']}, {timing['precision']}"),
         ("threads, batch", f"{timing['threads']}, {timing['batch']}"),
-        ("versions", _escaped(versions)),
+        ("versions", escaped(versions)),
     ]
 
 
@@ -250,26 +263,28 @@ def _input(input_shape: tuple[int, ...], classes: Sequence[str], data: DataFacts
     if data is not None:
         lines.append(
             "`model.onnx` and `model.pt2` normalise by themselves: don't do it again. They subtract "
-            f"{_numbers(data.mean)} and divide by {_numbers(data.std)}, by channel."
+            f"{numbers(data.mean)} and divide by {numbers(data.std)}, by channel."
         )
     else:
         lines.append("The pixels are not normalised.")
     lines += ["", f"Output `logits`: float32, (batch, {len(classes)}), in the order of `classes.json`."]
     if len(classes) <= CARD_CLASSES:
-        rows = [(str(i), _escaped(name)) for i, name in enumerate(classes)]
-        lines += ["", _table(("logit", "class"), rows)]
+        rows = [(str(i), escaped(name)) for i, name in enumerate(classes)]
+        lines += ["", table(("logit", "class"), rows)]
     return "\n".join(lines)
 
 
-def _code(input_shape: tuple[int, ...], classes: int, data: DataFacts | None) -> str:
+def _code(
+    architecture: Architecture, input_shape: tuple[int, ...], classes: int, data: DataFacts | None
+) -> str:
     shape = ", ".join(map(str, (3, *input_shape)))
     by_channel = ", ".join(["1", "-1", *["1"] * (len(input_shape) - 1)])
     normalised = "images"
     statistics = ""
     if data is not None:
         statistics = (
-            f"mean = torch.tensor({_numbers(data.mean)}).view({by_channel})\n"
-            f"std = torch.tensor({_numbers(data.std)}).view({by_channel})\n"
+            f"mean = torch.tensor({numbers(data.mean)}).view({by_channel})\n"
+            f"std = torch.tensor({numbers(data.std)}).view({by_channel})\n"
         )
         normalised = "(images - mean) / std"
     return f"""\
@@ -300,7 +315,7 @@ logits = model(torch.rand({shape}))  # yours: scaled to 0..1
 print(logits.argmax(1))
 ```
 
-With octnas, to train on or to run at another input size:
+With octnas, to train on or to run at another input size{_needs(architecture)}:
 
 ```python
 from pathlib import Path
@@ -309,8 +324,7 @@ import octnas
 import torch
 from safetensors.torch import load_file
 
-architecture = octnas.Architecture.from_json(Path("architecture.json").read_text(encoding="utf-8"))
-network = octnas.build(architecture, num_classes={classes}, in_channels={input_shape[0]})
+{_made(architecture, classes, input_shape[0])}
 network.load_state_dict(load_file("weights.safetensors"))
 fast = octnas.export.deploy(network)  # batch-norm folded; network.eval() gives the same logits
 {statistics}images = torch.rand({shape})  # yours: scaled to 0..1
@@ -318,8 +332,35 @@ print(fast({normalised}).argmax(1))
 ```"""
 
 
-def _files() -> str:
-    return "## Files\n\n" + _table(("file", "what"), [(f"`{name}`", what) for name, what in _FILES.items()])
+def _needs(architecture: Architecture) -> str:
+    """What else must be there to build a user's network."""
+    if not is_users(architecture.backbone):
+        return ""
+    what = "`model`, the network that was converted," if _is_adhoc(architecture) else architecture.backbone
+    return f"; {what} must be at hand there, with its code as it was (the other two need nothing of it)"
+
+
+def _made(architecture: Architecture, classes: int, channels: int) -> str:
+    """Code that makes the network."""
+    made = f"network = octnas.build(architecture, num_classes={classes}, in_channels={channels})"
+    lines = [
+        'architecture = octnas.Architecture.from_json(Path("architecture.json").read_text(encoding="utf-8"))'
+    ]
+    if _is_adhoc(architecture):
+        lines.insert(0, "octnas.convert(model)  # its layers are known from here on")
+        made = "network = octnas.convert(model, architecture=architecture)"
+    return "\n".join([*lines, made])
+
+
+def _is_adhoc(architecture: Architecture) -> bool:
+    """Whether a network was converted as it stood, and has no factory."""
+    return architecture.backbone.startswith("convert:")
+
+
+def _files(architecture: Architecture) -> str:
+    whose = "the network's own" if is_users(architecture.backbone) else "torchvision's"
+    rows = [(f"`{name}`", what.format(whose=whose)) for name, what in _FILES.items()]
+    return "## Files\n\n" + table(("file", "what"), rows)
 
 
 def _alphas(architecture: Architecture) -> str:
@@ -328,11 +369,11 @@ def _alphas(architecture: Architecture) -> str:
         architecture.table().slots, architecture.low_channels, architecture.alphas, strict=True
     ):
         block, _, _ = slot.name.rpartition(".")
-        blocks.setdefault(block, []).append(f"{alpha:.4g} ({low}/{slot.channels})")
+        blocks.setdefault(block or slot.name, []).append(f"{alpha:.4g} ({low}/{slot.channels})")
     rows = [(f"`{block}`", ", ".join(cells)) for block, cells in blocks.items()]
     return (
         "## Alpha by layer\n\nThe share of each convolution's output channels at half resolution, (low/all), "
-        "in the order of the block's convolutions.\n\n" + _table(("block", "alpha"), rows)
+        "in the order of the block's convolutions.\n\n" + table(("block", "alpha"), rows)
     )
 
 
@@ -341,7 +382,7 @@ def _origin(data: DataFacts | None, provenance: Provenance) -> str:
         "## Where it is from",
         "",
         f"octnas {__version__}, search `{provenance.search}`, trial `{provenance.trial}`, space "
-        f"{_escaped(provenance.space)}.",
+        f"{escaped(provenance.space)}.",
     ]
     if provenance.budget_gflops is not None:
         lines.append(f"The search's budget was {provenance.budget_gflops:g} GFLOPs of the target.")
@@ -350,28 +391,7 @@ def _origin(data: DataFacts | None, provenance: Provenance) -> str:
     if data is not None:
         lines += [
             "",
-            f"Data: {_escaped(data.name)} ({_escaped(data.origin)}), {data.train:,} training, {data.val:,} "
-            f"validation and {data.test:,} test {data.what}. Licence: {_escaped(data.licence)}.",
+            f"Data: {escaped(data.name)} ({escaped(data.origin)}), {data.train:,} training, {data.val:,} "
+            f"validation and {data.test:,} test {data.what}. Licence: {escaped(data.licence)}.",
         ]
     return "\n".join(lines)
-
-
-def _table(header: tuple[str, str], rows: Sequence[tuple[str, str]]) -> str:
-    lines = [header, ("---", "---"), *rows]
-    return "\n".join(f"| {left} | {right} |" for left, right in lines)
-
-
-def _escaped(text: str) -> str:
-    """One line that Markdown shows as it stands, inside a table as well."""
-    line = " ".join(text.split())
-    for character in "\\`*_[]<>|":
-        line = line.replace(character, f"\\{character}")
-    return line
-
-
-def _numbers(values: Sequence[float]) -> str:
-    return "[" + ", ".join(f"{value:.6g}" for value in values) + "]"
-
-
-def _percent(share: float | None) -> str:
-    return "not measured" if share is None else f"{100 * share:.2f} %"

@@ -21,7 +21,12 @@ from octnas.backbones import Activation
 __all__ = ["DeployedConv", "activated", "can_pack", "channels_last"]
 
 _PACKED_TYPES = (torch.float32, torch.bfloat16)
-_UNARY: dict[Activation, tuple[str, list[float]]] = {"relu": ("relu", []), "relu6": ("hardtanh", [0.0, 6.0])}
+_UNARY: dict[Activation, tuple[str, list[float]]] = {
+    "relu": ("relu", []),
+    "relu6": ("hardtanh", [0.0, 6.0]),
+    "silu": ("swish", []),
+    "hardswish": ("hardswish", []),
+}
 """An activation as the packed kernels call it."""
 
 
@@ -42,6 +47,10 @@ def activated(x: Tensor, activation: Activation | None) -> Tensor:
             return F.relu(x)
         case "relu6":
             return F.relu6(x)
+        case "silu":
+            return F.silu(x)
+        case "hardswish":
+            return F.hardswish(x)
         case None:
             return x
 
@@ -57,7 +66,7 @@ class DeployedConv(nn.Module):
     Args:
         weight: (C_out, C_in / groups, k, k), or (C_out, C_in / groups, t, k, k), copied; with its bias
             (C_out,) or None.
-        padding, stride: one number for each dimension of the kernel.
+        padding, stride: one number for each dimension of the kernel; `dilation` likewise, or None for 1.
     """
 
     weight: nn.Parameter
@@ -70,6 +79,7 @@ class DeployedConv(nn.Module):
         *,
         padding: Sequence[int],
         stride: Sequence[int],
+        dilation: Sequence[int] | None = None,
         groups: int = 1,
         activation: Activation | None = None,
     ) -> None:
@@ -77,6 +87,7 @@ class DeployedConv(nn.Module):
         self.weight = nn.Parameter(weight.clone(memory_format=torch.contiguous_format), requires_grad=False)
         self.bias = None if bias is None else nn.Parameter(bias.clone(), requires_grad=False)
         self.padding, self.stride, self.groups = tuple(padding), tuple(stride), groups
+        self.dilation = (1,) * len(self.stride) if dilation is None else tuple(dilation)
         self.activation: Activation | None = activation
         self._conv: Callable[..., Tensor] = F.conv2d if weight.dim() == 4 else F.conv3d
         self._packed: tuple[tuple[Any, ...], Tensor] | None = None
@@ -85,7 +96,7 @@ class DeployedConv(nn.Module):
         """`add` has the output's shape and belongs to the caller no more: it may be written to."""
         if self._packs(x):
             return self._packed_conv(x, add)
-        out = self._conv(x, self.weight, self.bias, self.stride, self.padding, 1, self.groups)
+        out = self._conv(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
         return activated(out if add is None else out + add, self.activation)
 
     def _packs(self, x: Tensor) -> bool:
@@ -104,7 +115,7 @@ class DeployedConv(nn.Module):
         )
 
     def _packed_conv(self, x: Tensor, add: Tensor | None) -> Tensor:
-        options = (self.padding, self.stride, (1,) * len(self.stride), self.groups)
+        options = (self.padding, self.stride, self.dilation, self.groups)
         weight = self._reordered(x, options)
         if add is None:
             unary = ("none", []) if self.activation is None else _UNARY[self.activation]
@@ -148,6 +159,6 @@ class DeployedConv(nn.Module):
         out_channels, in_channels, *kernel = self.weight.shape
         return (
             f"{in_channels * self.groups}, {out_channels}, kernel_size={tuple(kernel)}, "
-            f"stride={self.stride}, padding={self.padding}, groups={self.groups}, "
+            f"stride={self.stride}, padding={self.padding}, dilation={self.dilation}, groups={self.groups}, "
             f"bias={self.bias is not None}, activation={self.activation}"
         )

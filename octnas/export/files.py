@@ -26,7 +26,7 @@ from octnas.architecture import Architecture
 from octnas.costs import cost
 from octnas.costs.plans import Times
 from octnas.data import ImageSet
-from octnas.errors import ArchitectureError, ExportError, ExportTargetError
+from octnas.errors import ArchitectureError, ConversionError, ExportError, ExportTargetError
 from octnas.export.card import DataFacts, Provenance, Timings, model_card
 from octnas.export.deploy import deploy
 from octnas.export.graphs import WithInput, exported_program, quiet, write_onnx, write_pt2
@@ -268,6 +268,8 @@ def _put(work: Path, target: Path) -> None:
 def _is_architecture(path: Path) -> bool:
     try:
         Architecture.from_json(path.read_text(encoding="utf-8"))
+    except ConversionError:
+        return True  # of a user's network that is not at hand
     except (OSError, UnicodeDecodeError, ArchitectureError):
         return False
     return True

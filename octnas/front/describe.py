@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from pathlib import PurePath
+from typing import Any
 
 from octnas.architecture import Architecture
 from octnas.counted import counted
@@ -17,6 +19,8 @@ __all__ = [
     "dims_label",
     "is_uniform",
     "mean_alphas",
+    "network_lines",
+    "networks_document",
     "percent",
     "points",
     "slower_than_plain",
@@ -32,6 +36,9 @@ SLOWER = "fewer FLOPs, slower"
 
 _MANY_LAYERS = 24
 """Layers of a stage from which on runs of one alpha are counted: ResNet-101 has 69 in its third."""
+
+_WHOLE = 64
+"""Width of a user's network as its factory makes it by itself."""
 
 SLOWER_NOTE = f"{SLOWER}: predicted to take longer than the plain network of its backbone"
 
@@ -109,6 +116,32 @@ def units(header: SearchHeader) -> str:
         whose += "; shared: of the proxy on shared weights, before any training of its own"
     device = device_words(header)
     return whose if device is None else f"{whose}; ms: predicted latency of the target network on {device}"
+
+
+def network_lines(options: Mapping[str, Any]) -> list[str]:
+    """A line for each user's network of a search: how wide its proxy is, and at which input it trains.
+
+    Args:
+        options: of the search's header, which has both as "proxy_widths" (in 64ths) and "input_shape".
+    """
+    shape = "x".join(map(str, options.get("input_shape", ()))) or "the proxy's input"
+    lines = []
+    for name, width in options.get("proxy_widths", {}).items():
+        wide = "keeps its width" if width == _WHOLE else f"is {width / _WHOLE:g} times as wide"
+        lines.append(f"{name}: the proxy {wide} and trains at {shape}")
+    return lines
+
+
+def networks_document(header: SearchHeader) -> dict[str, Any]:
+    """`networks` of a search's JSON: for each user's network the proxy's share of its width and the input;
+    nothing where it has none."""
+    widths = header.options.get("proxy_widths", {})
+    shape = list(header.options.get("input_shape", ()))
+    found = [
+        {"backbone": name, "proxy_width": width / _WHOLE, "proxy_input": "x".join(map(str, shape))}
+        for name, width in widths.items()
+    ]
+    return {"networks": found} if found else {}
 
 
 def start_words(header: SearchHeader) -> str:

@@ -8,7 +8,7 @@ import statistics
 
 from octnas.front.axis import budget_words, milliseconds
 from octnas.front.claim import Claim
-from octnas.front.describe import SLOWER, dims_label, mean_alphas, percent, units
+from octnas.front.describe import SLOWER, dims_label, mean_alphas, network_lines, percent, units
 from octnas.front.picture import html_page
 from octnas.front.png import png_bytes
 from octnas.front.result import SearchResult
@@ -122,6 +122,8 @@ def _note(result: SearchResult) -> str:
         parts.append("\n".join((f"{SEEDS_HEAD}\n", *(f"- {line}" for line in confirmed))))
     if lines := shared_lines(result):
         parts.append("\n".join((f"{SHARED_HEAD}\n", *(f"- {line}" for line in lines))))
+    if lines := network_lines(result.header.options):
+        parts.append("\n".join(f"- {line}" for line in lines))
     parts += [f"**{line}**" for line in warning_lines(result)]
     parts.append(f"{units(result.header)}. {state_counts(result)}.")
     return "\n\n".join(parts)

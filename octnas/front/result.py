@@ -12,7 +12,7 @@ from octnas.front import pareto
 from octnas.front.axis import Axis
 from octnas.front.claim import Claim, claim
 from octnas.front.correlation import Agreement
-from octnas.front.describe import slower_than_plain
+from octnas.front.describe import networks_document, slower_than_plain
 from octnas.front.shared import Shared, own_agreement, shared_of
 from octnas.front.trust import rank_warning
 from octnas.record import Objective, RunFolder, SearchHeader, TrialRecord, TrialState, replay
@@ -215,6 +215,7 @@ class SearchResult:
             "data": self.header.data,
             "seed": self.header.seed,
             "init": self.init,
+            **networks_document(self.header),
             "shared": None if self.shared is None else self.shared.to_dict(self.agreement),
             "rank_warning": self.rank_warning,
             "trials": [

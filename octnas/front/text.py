@@ -12,6 +12,7 @@ from octnas.front.describe import (
     SLOWER_NOTE,
     dims_label,
     mean_alphas,
+    network_lines,
     percent,
     trial_label,
     units,
@@ -107,7 +108,8 @@ def result_text(result: SearchResult) -> RenderableType:
     reasons = [Text(f"{trial_label(record)} failed: {record.reason}", style="yellow") for record in failed]
     lines = confirmed_lines(result)
     confirmed = [Text(line) for line in ([SEEDS_HEAD, *(f"  {each}" for each in lines), ""] if lines else [])]
-    parts: list[RenderableType] = [Text(head), front_table(result), *confirmed, *reasons]
+    networks = [Text(line) for line in network_lines(result.header.options)]
+    parts: list[RenderableType] = [Text(head), *networks, front_table(result), *confirmed, *reasons]
     parts.append(Text(f"\n{verdict(result)}" if reasons or not confirmed else verdict(result)))
     if lines := shared_lines(result):
         parts.append(Text("\n".join((f"\n{SHARED_HEAD}", *(f"  {each}" for each in lines)))))

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from octnas.backbones import Conv
 from octnas.errors import ArchitectureError
-from octnas.nn.build import OctaveNetwork
+from octnas.nn.network import OctaveNetwork
 
 __all__ = ["inflate"]
 

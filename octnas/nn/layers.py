@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from octnas.backbones import Activation
+from octnas.backbones import Activation, Pool
 from octnas.errors import ArchitectureError
 from octnas.nn.maps import Map, Size, framewise, half, pool
 
@@ -14,28 +16,19 @@ __all__ = ["Excitation", "OctPool", "activated", "concatenated", "means", "summe
 
 
 class OctPool(nn.Module):
-    """Maximum or average over windows, of each branch by itself.
+    """Maximum or average over windows, of each branch by itself, as a `Pool` of the layer table says.
 
-    Over space: a maximum over `kernel` x `kernel`, padded, or a 2x2 average; the side becomes
-    ceil(side / stride), or floor of it with `floor`. Over time: the maximum over `kernel_time` frames,
-    ceil(T / stride_time) of them.
+    The high branch is pooled as PyTorch pools it. The low one's output has half the nominal size of the
+    output, rounded up: windows that hang over the right or the lower border see the border's pixels again,
+    which a maximum does not notice, and what is beyond is cut off.
+
+    Args:
+        of: the node; see there what its numbers mean.
     """
 
-    def __init__(
-        self,
-        how: str,
-        *,
-        kernel: int,
-        stride: int,
-        padding: int = 0,
-        kernel_time: int = 1,
-        stride_time: int = 1,
-        floor: bool = False,
-    ) -> None:
+    def __init__(self, of: Pool) -> None:
         super().__init__()
-        assert how == "max" or (kernel, stride, padding, kernel_time) == (2, 2, 0, 1)
-        self.how, self.kernel, self.stride, self.padding = how, kernel, stride, padding
-        self.kernel_time, self.stride_time, self.floor = kernel_time, stride_time, floor
+        self.of = of
 
     def forward(self, x: Tensor | Map, size: Size) -> Map:
         """(high, low) -> (high, low); `size` is the nominal (H, W) of the output."""
@@ -46,21 +39,44 @@ class OctPool(nn.Module):
         )
 
     def _pooled(self, x: Tensor, size: Size) -> Tensor:
-        if self.how == "average":
+        if self.of.how == "average" and (self.of.kernel, self.of.stride, self.of.padding) == (2, 2, 0):
             # Of a low map, too, the windows stay that the pooled map has room for.
-            return pool(x)[..., : size[0], : size[1]]
-        if self.kernel > 1:
-            x = framewise(x, lambda images: F.max_pool2d(images, self.kernel, self.stride, self.padding))
-        if self.kernel_time > 1:
-            kernel, stride = (self.kernel_time, 1, 1), (self.stride_time, 1, 1)
-            x = F.max_pool3d(x, kernel, stride, ceil_mode=True)
-        return x
+            x = pool(x)
+            x = x if x.shape[-2:] == size else x[..., : size[0], : size[1]]
+        elif self.of.kernel > 1 or self.of.stride > 1:
+            x = framewise(x, lambda images: self._over_space(images, size))
+        return self._over_time(x) if self.of.kernel_time > 1 or self.of.stride_time > 1 else x
+
+    def _over_space(self, images: Tensor, size: Size) -> Tensor:
+        kernel, stride, padding, ceil = self.of.kernel, self.of.stride, self.of.padding, bool(self.of.ceil)
+        missing = [
+            (side - 1) * stride + kernel - 2 * padding - have
+            for side, have in zip(size, images.shape[-2:], strict=True)
+        ]
+        if not ceil and max(missing) > 0:
+            images = F.pad(images, (0, max(0, missing[1]), 0, max(0, missing[0])), mode="replicate")
+        if self.of.how == "max":
+            out = F.max_pool2d(images, kernel, stride, padding, ceil_mode=ceil)
+        else:
+            out = F.avg_pool2d(images, kernel, stride, padding, ceil, self.of.counts_padding)
+        if out.shape[-2] < size[0] or out.shape[-1] < size[1]:
+            lacks = (0, size[1] - out.shape[-1], 0, size[0] - out.shape[-2])
+            out = F.pad(out, lacks, mode="replicate")
+        return out if out.shape[-2:] == size else out[..., : size[0], : size[1]]
+
+    def _over_time(self, x: Tensor) -> Tensor:
+        kernel, stride = (self.of.kernel_time, 1, 1), (self.of.stride_time, 1, 1)
+        padding, ceil = (self.of.padding_time, 0, 0), self.of.ceil is None or self.of.ceil
+        if self.of.how == "max":
+            return F.max_pool3d(x, kernel, stride, padding, ceil_mode=ceil)
+        return F.avg_pool3d(x, kernel, stride, padding, ceil, self.of.counts_padding)
 
     def extra_repr(self) -> str:
-        time = f", kernel_time={self.kernel_time}, stride_time={self.stride_time}"
+        of = self.of
+        time = f", kernel_time={of.kernel_time}, stride_time={of.stride_time}"
         return (
-            f"{self.how!r}, kernel={self.kernel}, stride={self.stride}, padding={self.padding}"
-            f"{time if self.kernel_time > 1 else ''}{', floor=True' if self.floor else ''}"
+            f"{of.how!r}, kernel={of.kernel}, stride={of.stride}, padding={of.padding}"
+            f"{time if of.kernel_time > 1 else ''}{', floor=True' if of.floor else ''}"
         )
 
 
@@ -113,13 +129,29 @@ def concatenated(maps: list[Map]) -> Map:
 
 
 def activated(x: Map, activation: Activation | None) -> Map:
-    """ReLU, or ReLU up to 6, in place: nothing else may read the map."""
+    """The activation of a layer, in place: nothing else may read the map."""
     if activation is None:
         return x
     high, low = x
-    act = F.relu_ if activation == "relu" else _relu6_
+    act = _ACTIVATIONS[activation]
     return None if high is None else act(high), None if low is None else act(low)
 
 
 def _relu6_(x: Tensor) -> Tensor:
     return F.hardtanh_(x, 0.0, 6.0)
+
+
+def _silu_(x: Tensor) -> Tensor:
+    return F.silu(x, inplace=True)
+
+
+def _hardswish_(x: Tensor) -> Tensor:
+    return F.hardswish(x, inplace=True)
+
+
+_ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
+    "relu": F.relu_,
+    "relu6": _relu6_,
+    "silu": _silu_,
+    "hardswish": _hardswish_,
+}

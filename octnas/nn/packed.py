@@ -19,8 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from octnas.backbones import Add, Conv, Head, LayerTable, Node, Pool
-from octnas.nn.build import OctaveNetwork
 from octnas.nn.maps import pool
+from octnas.nn.network import OctaveNetwork
 from octnas.nn.norm import OctBatchNorm2d
 from octnas.nn.packed_kernels import Kernels, channel_means, moved_channels
 from octnas.nn.packed_norm import Channels, normalise

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from octnas.architecture import Architecture
 from octnas.errors import ArchitectureError
-from octnas.nn.build import OctaveNetwork
+from octnas.nn.network import OctaveNetwork
 
 __all__ = ["share"]
 

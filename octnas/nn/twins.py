@@ -23,8 +23,7 @@ def on_same_parameters(module: nn.Module) -> nn.Module:
     twin._parameters.update(module._parameters)
     twin._buffers.update(module._buffers)
     twin._non_persistent_buffers_set.update(module._non_persistent_buffers_set)
-    if isinstance(module, _BatchNorm):
-        assert module.running_mean is not None
+    if isinstance(module, _BatchNorm) and module.running_mean is not None:
         assert module.running_var is not None
         assert module.num_batches_tracked is not None
         twin._buffers["running_mean"] = torch.zeros_like(module.running_mean)

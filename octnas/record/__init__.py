@@ -1,6 +1,7 @@
 """What is known of a search and its trials, and where it is kept. No tensor library is imported here."""
 
 from octnas.record.journal import Journal, history, replay
+from octnas.record.networks import networks
 from octnas.record.runs import (
     JOURNAL_VERSION,
     RunFolder,
@@ -35,6 +36,7 @@ __all__ = [
     "history",
     "list_runs",
     "name_taken",
+    "networks",
     "predictions",
     "replay",
     "run_path",

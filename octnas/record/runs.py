@@ -24,8 +24,9 @@ from typing import Any, get_args
 from octnas.architecture import Architecture
 from octnas.errors import RunError
 from octnas.record.journal import Journal, replay
+from octnas.record.networks import check_networks
 from octnas.record.shared import supernets
-from octnas.record.trial import Objective, TrialRecord
+from octnas.record.trial import Objective, TrialRecord, TrialState
 
 __all__ = [
     "JOURNAL_VERSION",
@@ -200,25 +201,13 @@ class RunFolder:
         """The folder of an existing run; takes no lock.
 
         Raises:
-            RunError: there is no such run, or its first line is damaged or of a newer version.
+            RunError: there is no such run, its first line is damaged or of a newer version, or a user's
+                network is not what it was.
         """
         path = run_path(name)
-        if not path.is_dir():
-            names = _names()
-            near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
-            hint = f"did you mean {near[0]!r}? " if near else ""
-            raise RunError(f"no run named {name!r} in {path.parent}: {hint}`octnas list` shows the runs")
-        journal = Journal(path / "journal.jsonl")
-        events = journal.read() if journal.path.exists() else []
-        if not events or events[0]["event"] != "search":
-            raise RunError(f"run {name!r} has no header: it died at birth; `octnas delete {name}` removes it")
-        version = events[0].get("schema_version")
-        if version != JOURNAL_VERSION:
-            raise RunError(
-                f"the journal of {name!r} has schema version {version}, this octnas reads {JOURNAL_VERSION}; "
-                "read it with the octnas that wrote it"
-            )
+        events = _events(path)
         try:
+            check_networks(name, events[0]["header"])
             return cls(path, SearchHeader.from_dict(events[0]["header"]))
         except (KeyError, TypeError, ValueError) as error:
             raise RunError(
@@ -304,24 +293,49 @@ def _names() -> list[str]:
     return sorted(path.name for path in home.iterdir() if path.is_dir() and _NAME.fullmatch(path.name))
 
 
+def _events(path: Path) -> list[dict[str, Any]]:
+    """The events of the run in a folder; the first is its header's."""
+    name = path.name
+    if not path.is_dir():
+        near = difflib.get_close_matches(name, _names(), n=1, cutoff=0.4)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise RunError(f"no run named {name!r} in {path.parent}: {hint}`octnas list` shows the runs")
+    journal = Journal(path / "journal.jsonl")
+    events = journal.read() if journal.path.exists() else []
+    if not events or events[0]["event"] != "search":
+        raise RunError(f"run {name!r} has no header: it died at birth; `octnas delete {name}` removes it")
+    version = events[0].get("schema_version")
+    if version != JOURNAL_VERSION:
+        raise RunError(
+            f"the journal of {name!r} has schema version {version}, this octnas reads {JOURNAL_VERSION}; "
+            "read it with the octnas that wrote it"
+        )
+    return events
+
+
 def _summary(name: str) -> RunSummary:
+    path = run_path(name)
     try:
-        run = RunFolder.open(name)
-        events = run.journal.read()
-        records = replay(events)
-    except (RunError, KeyError, ValueError, TypeError):
+        events = _events(path)
+        header = events[0]["header"]
+        if not header.get("options", {}).get("networks"):
+            # a user's network would have to be made, which its code may not be there for any more
+            SearchHeader.from_dict(header)
+            replay(events)
+        states = {each["trial"]["id"]: each["trial"]["state"] for each in events if each["event"] == "trial"}
+    except (RunError, KeyError, ValueError, TypeError, AttributeError):
         # A list of runs must show the damaged ones too: they can be deleted.
         return RunSummary(name=name, state="damaged", trials=0, finished=0)
     return RunSummary(
         name=name,
-        state="running" if run.journal.in_use else _last_state(events),
-        trials=len(records),
-        finished=sum(record.state.final for record in records),
-        space=run.header.space,
-        budget_gflops=run.header.budget_gflops,
-        budget_ms=run.header.budget_ms,
-        created=run.header.created,
-        kind=str(run.header.options.get("kind", "search")),
+        state="running" if Journal(path / "journal.jsonl").in_use else _last_state(events),
+        trials=len(states),
+        finished=sum(TrialState(state).final for state in states.values()),
+        space=header.get("space", ""),
+        budget_gflops=header["budget_gflops"],
+        budget_ms=header.get("budget_ms"),
+        created=header.get("created", ""),
+        kind=str(header.get("options", {}).get("kind", "search")),
         supernets=sum(each.state == "complete" for each in supernets(events)),
         scored=sum(each["event"] == "shared" and each["accuracy"] is not None for each in events),
     )

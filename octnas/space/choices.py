@@ -74,13 +74,13 @@ def build_graphs(
                 added = (
                     terms.unary[own][choice]
                     + sum(table[known[other]][choice] for other, table in pairs.get(own, ()))
-                    + at.cost(own, choice, here[choice], total)
+                    + at.cost(own, known, here[choice], total)
                     for terms, pairs, at in zip(costs, partners, sums, strict=True)
                 )
                 state = (
                     tuple(known[i] for i in kept),
                     tuple(
-                        total.get(rest, 0) + (here[choice] if own in part else 0)
+                        total.get(rest, 0) + part.count(own) * here[choice]
                         for part, rest in zip(added_up, before, strict=True)
                     ),
                     () if last_of_group else memory,
@@ -115,24 +115,29 @@ class _SumsAt:
         self._keys = list(terms.sums)
         self._by_slot: dict[int, list[tuple[tuple[int, ...], int | None, Mapping[int, tuple[int, ...]]]]] = {}
         for (sources, slot), table in terms.sums.items():
-            last = sources[-1] if slot is None else slot
-            self._by_slot.setdefault(last, []).append((sources, slot, table))
+            self._by_slot.setdefault(_last_of(sources, slot), []).append((sources, slot, table))
 
     def open_after(self, slot: int) -> Iterator[tuple[int, ...]]:
         """The slots up to this one whose low channels a later slot's choice needs the total of."""
-        for sources, last in self._keys:
+        for sources, other in self._keys:
             part = tuple(source for source in sources if source <= slot)
-            if part and slot < (sources[-1] if last is None else last):
+            if part and slot < _last_of(sources, other):
                 yield part
 
-    def cost(self, slot: int, choice: int, low: int, totals: Mapping[tuple[int, ...], int]) -> int:
-        """What a choice adds, with the totals before it."""
+    def cost(
+        self, slot: int, known: Mapping[int, int], low: int, totals: Mapping[tuple[int, ...], int]
+    ) -> int:
+        """What the choice of a slot adds, with the totals before it.
+
+        Args:
+            known: the alpha index of this slot, and of those before it that are remembered.
+            low: this slot's low channels.
+        """
         cost = 0
-        for sources, last, table in self._by_slot.get(slot, ()):
-            if last is None:
-                cost += table[totals[sources[:-1]] + low][0]
-            else:
-                cost += table[totals[sources]][choice]
+        for sources, other, table in self._by_slot.get(slot, ()):
+            before = tuple(source for source in sources if source != slot)
+            total = totals.get(before, 0) + (len(sources) - len(before)) * low
+            cost += table[total][0 if other is None else known[other]]
         return cost
 
 
@@ -164,12 +169,18 @@ def _group(slot: Slot, granularity: Granularity) -> tuple[int, ...]:
 
 
 def _last_use(costs: Iterable[Terms]) -> dict[int, int]:
-    """For each slot in a term with a later slot, the last such slot."""
+    """For each slot whose index a term with a later slot needs, the last such slot."""
     last: dict[int, int] = {}
     for terms in costs:
-        for first, second in terms.pairs:
+        sums = ((slot, sources[-1]) for sources, slot in terms.sums if slot is not None)
+        for first, second in (*terms.pairs, *sums):
             last[first] = max(last.get(first, second), second)
     return last
+
+
+def _last_of(sources: Sequence[int], slot: int | None) -> int:
+    """The slot at which all that a term of a sum depends on is chosen."""
+    return sources[-1] if slot is None else max(sources[-1], slot)
 
 
 def _partners(terms: Terms) -> dict[int, list[tuple[int, tuple[tuple[int, ...], ...]]]]:

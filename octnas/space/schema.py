@@ -25,8 +25,8 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from octnas import backbones
 from octnas.architecture import Downsample
-from octnas.backbones import Stem
-from octnas.errors import SpaceError, unknown_name
+from octnas.backbones import Stem, is_users
+from octnas.errors import OctnasError, SpaceError, unknown_name
 from octnas.space.document import Document, KeyPath, parse_document
 
 __all__ = ["Definition", "Granularity", "Proxy", "Rungs", "Target", "parse_definition"]
@@ -35,6 +35,9 @@ Granularity = Literal["stage", "block", "layer", "stage+layer"]
 Count = Annotated[int, Field(ge=1)]
 Side = Annotated[int, Field(ge=8, le=8192)]
 Frames = Annotated[int, Field(ge=1, le=1024)]
+
+USERS_WIDTH = 64
+"""Width of a user's network as its factory makes it by itself."""
 
 
 def _alpha(value: object) -> Fraction:
@@ -167,6 +170,7 @@ class Definition(_Model):
     )
     """Allowed shares of low channels, ascending."""
     backbones: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Names of octnas, and users' networks as "package.module:factory"."""
     downsample: Annotated[tuple[Downsample, ...], Field(min_length=1)] = ("pooled",)
     """What a layer with stride 2 and no low channels may do."""
     budget_gflops: Annotated[float, Field(gt=0)] | None = None
@@ -184,9 +188,15 @@ class Definition(_Model):
     @field_validator("backbones")
     @classmethod
     def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        for name in names:
-            if name not in backbones.names():
-                raise ValueError(str(unknown_name("backbone", name, backbones.names())))
+        for place, name in enumerate(names):
+            if is_users(name):
+                try:
+                    backbones.family_of(name)
+                except OctnasError as fault:
+                    raise _fault(str(fault), key=place) from None
+            elif name not in backbones.names():
+                error = unknown_name("backbone", name, backbones.names())
+                raise ValueError(f"{error}, and users' networks as package.module:factory")
         return names
 
     @field_validator("backbones", "downsample")
@@ -220,6 +230,32 @@ class Definition(_Model):
             )
         return proxy
 
+    def target_of(self, backbone: str) -> Target:
+        """The target of a backbone: a user's network has its own stem, and is whole at its own width."""
+        if not is_users(backbone):
+            return self.target
+        return self.target.model_copy(update={"width": USERS_WIDTH, "stem": "imagenet"})
+
+    def proxy_of(self, backbone: str) -> Proxy:
+        """The proxy of a backbone: a user's network is as much narrower as the others, if its factory takes a
+        width, and keeps its own width and stem otherwise.
+
+        Raises:
+            SpaceError: there would be no whole width.
+        """
+        if not is_users(backbone):
+            return self.proxy
+        width = USERS_WIDTH
+        if backbones.family_of(backbone).takes_width:
+            share = Fraction(USERS_WIDTH * self.proxy.width, self.target.width)
+            if share.denominator != 1:
+                raise SpaceError(
+                    f"{USERS_WIDTH} x proxy.width / target.width must be whole for {backbone}, but got "
+                    f"{USERS_WIDTH} x {self.proxy.width} / {self.target.width}: choose another `proxy.width`"
+                )
+            width = int(share)
+        return self.proxy.model_copy(update={"width": width, "stem": "imagenet"})
+
     def to_yaml(self) -> str:
         """YAML that `parse_definition` reads back as an equal definition; every key is spelled out."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=2**20)
@@ -239,7 +275,7 @@ def parse_definition(text: str, *, source: str) -> Definition:
         raise SpaceError(_first_fault(document, error.errors(include_url=False))) from None
 
 
-def _fault(message: str, *, key: str) -> PydanticCustomError:
+def _fault(message: str, *, key: str | int) -> PydanticCustomError:
     """A fault of a key inside the value that is checked."""
     return PydanticCustomError("fault_inside", "{message}", {"message": message, "key": key})
 

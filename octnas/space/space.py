@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from functools import cached_property
 
-from octnas.architecture import Alpha, Architecture, Downsample, low_channels
-from octnas.backbones import layer_table
+from octnas.architecture import Alpha, Architecture, Downsample
 from octnas.costs.latency import DeviceProfile
-from octnas.errors import ArchitectureError, SpaceError, unknown_name
+from octnas.errors import SpaceError, unknown_name
+from octnas.space.added import with_backbones
+from octnas.space.agreement import check_proxy
 from octnas.space.counting import CountTable
 from octnas.space.feasible import Feasible
 from octnas.space.limited import CostName
@@ -18,9 +19,6 @@ from octnas.space.schema import Definition, Granularity, Proxy, Target, parse_de
 from octnas.space.spread import median_cost
 
 __all__ = ["SearchSpace", "parse_space"]
-
-MOST_NAMED = 8
-"""Alphas that a message lists one by one."""
 
 
 class SearchSpace:
@@ -41,12 +39,12 @@ class SearchSpace:
                 granularity=definition.granularity,
                 alphas=definition.alphas,
                 downsample=definition.downsample,
-                target=definition.target,
+                target=definition.target_of(name),
             )
             for name in definition.backbones
         }
-        for members in self._members.values():
-            _check_alphas(members, definition.proxy, source or definition.name)
+        for name, members in self._members.items():
+            check_proxy(members, definition.proxy_of(name), source or definition.name)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, SearchSpace) and self.definition == other.definition
@@ -98,6 +96,11 @@ class SearchSpace:
     def proxy(self) -> Proxy:
         """The small training that ranks candidates."""
         return self.definition.proxy
+
+    def proxy_of(self, backbone: str) -> Proxy:
+        """The proxy with the width and stem that this backbone has in it."""
+        self.members(backbone)
+        return self.definition.proxy_of(backbone)
 
     def members(self, backbone: str) -> Members:
         """The architectures of one backbone.
@@ -158,12 +161,12 @@ class SearchSpace:
 
     def proxy_architecture(self, arch: Architecture) -> Architecture:
         """The same alphas at the proxy's width and stem."""
-        return arch.rescaled(width=self.proxy.width, stem=self.proxy.stem)
+        proxy = self.definition.proxy_of(arch.backbone)
+        return arch.rescaled(width=proxy.width, stem=proxy.stem)
 
     def uniform(self, backbone: str, alpha: Alpha, downsample: Downsample = "pooled") -> Architecture:
         """One alpha for the whole target network; need not be a member."""
-        self.members(backbone)
-        target = self.target
+        target = self.members(backbone).target
         return Architecture.uniform(
             backbone,
             alpha=alpha,
@@ -174,19 +177,22 @@ class SearchSpace:
         )
 
     def restricted(self, *, backbones: Sequence[str] | None = None, data: str | None = None) -> SearchSpace:
-        """The same space with fewer backbones or another data set for the proxy.
+        """The same space with fewer backbones, users' networks beside or in place of them, or another data
+        set for the proxy.
+
+        Where a user's network would not have the same octave layers in the space's proxy as in its target,
+        all proxies have their target's stem and a larger input, the smallest at which it has.
 
         Raises:
             UnknownNameError: a backbone that the space does not search.
+            SpaceError: a user's network that the space's target or proxy does not suit.
         """
-        changes: dict[str, object] = {}
-        if backbones is not None:
-            for name in backbones:
-                self.members(name)
-            changes["backbones"] = tuple(name for name in self.backbones if name in backbones)
+        changed = self.definition
         if data is not None:
-            changes["proxy"] = self.proxy.model_copy(update={"data": data})
-        return SearchSpace(self.definition.model_copy(update=changes))
+            changed = changed.model_copy(update={"proxy": self.proxy.model_copy(update={"data": data})})
+        if backbones is not None:
+            changed = with_backbones(changed, backbones)
+        return SearchSpace(changed)
 
     def dimensions(self, backbone: str) -> tuple[Dimension, ...]:
         """What a sampler chooses for this backbone, in whole numbers from 0; names start with its name."""
@@ -239,50 +245,3 @@ def parse_space(text: str, *, source: str = "search space") -> SearchSpace:
         SpaceError: one line with the source, the line and the key at fault.
     """
     return SearchSpace(parse_definition(text, source=source), source=source)
-
-
-def _check_alphas(members: Members, proxy: Proxy, source: str) -> None:
-    """Target and proxy must both have every member: whole and distinct low channels, multiples of the groups
-    of grouped layers, in the same octave layers."""
-    where = f"{source}: {members.backbone}"
-    for key, width in (("target.width", members.target.width), ("proxy.width", proxy.width)):
-        try:
-            table = layer_table(members.backbone, width=width, stem=proxy.stem)
-        except ArchitectureError as error:
-            raise SpaceError(f"{where}, `{key}`: {error}") from None
-    for slot, here, there in zip(
-        members.table.slots, members.octave, table.octave_slots(proxy.input_size), strict=True
-    ):
-        if here != there:
-            words = ("can", "cannot") if here else ("cannot", "can")
-            raise SpaceError(
-                f"{where}, {slot.name} {words[0]} be octave at the target's {members.target.input_size} px "
-                f"but {words[1]} at the proxy's {proxy.input_size} px: change "
-                "`proxy.input_size` or `proxy.stem`"
-            )
-    for slot in members.slots:
-        before, own = -1, table.slots[slot.index]
-        for alpha in members.alphas:
-            low = low_channels(alpha, slot.channels)
-            what = f"{where}, {slot.name}: alpha {float(alpha):g} is {low} of {slot.channels} channels"
-            if low % slot.multiple:
-                shares = _shares(slot.channels // slot.multiple)
-                raise SpaceError(
-                    f"{what}, no multiple of its {slot.multiple} groups: choose `alphas` of {shares}"
-                )
-            scaled = Fraction(low * proxy.width, members.target.width)
-            if scaled.denominator != 1 or scaled == before:
-                fault = "not whole" if scaled.denominator != 1 else "the same as of the alpha before it"
-                raise SpaceError(
-                    f"{what}, in the proxy {float(scaled):g} of {own.channels}, {fault}: choose `alphas` "
-                    f"that are different multiples of 1/{own.channels // own.multiple}, "
-                    "or a wider `proxy.width`"
-                )
-            before = int(scaled)
-
-
-def _shares(parts: int) -> str:
-    """ "0, 1/4, 2/4, 3/4, 1"; all of few, or what they are multiples of."""
-    if parts > MOST_NAMED:
-        return f"multiples of 1/{parts}"
-    return ", ".join(["0", *(f"{i}/{parts}" for i in range(1, parts)), "1"])

@@ -18,7 +18,12 @@ __all__ = ["Terms", "latency_terms", "macs_terms"]
 
 
 SumKey = tuple[tuple[int, ...], int | None]
-"""Two or more slots whose low channels add up, ascending, and a later one that the term depends on too."""
+"""Two or more slots whose low channels add up, ascending, and another one that the term depends on too.
+
+A slot stands twice where a map is concatenated twice. The other one is the later in networks of ours; in a
+user's it may be before some of the sources, or one of them, where what reads a concatenation is added to an
+earlier map.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,14 +104,16 @@ class _Builder:
                     row[b] += value(low, other)
 
     def add_sum(self, sources: Sequence[int], slot: int | None, value: Callable[[int, int], int]) -> None:
-        """A term of the total low channels of several slots, and of those of a later one."""
-        summed = tuple(source for source in sources if self._octave[source])
+        """A term of the total low channels of several slots, and of those of another one."""
+        summed = tuple(sorted(source for source in sources if self._octave[source]))
         if slot is not None and not self._octave[slot]:
             slot = None
         if len(summed) > 1:
             lows = (0,) if slot is None else self._lows[slot]
             table = self._sums.setdefault((summed, slot), {})
-            for total in totals([self._lows[source] for source in summed]):
+            for total in totals(
+                [[summed.count(each) * low for low in self._lows[each]] for each in dict.fromkeys(summed)]
+            ):
                 row = table.setdefault(total, [0] * len(lows))
                 for b, low in enumerate(lows):
                     row[b] += value(total, low)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from octnas.backbones import Pool
 from octnas.costs.ops import Op, OpKind
 from octnas.export.convs import DeployedConv, channels_last
 from octnas.export.nodes import DeployedNorm
@@ -68,14 +70,16 @@ def _map(op: Op, batch: int, channels: int, *, grown: int = 1, frames: int | Non
 
 def _module(op: Op, inputs: int) -> DeployedConv:
     """A convolution to the output of an operation."""
-    sizes, strides = [op.kernel] * 2, [op.stride] * 2
+    sizes, strides, dilations = [op.kernel] * 2, [op.stride] * 2, [op.dilation] * 2
     if op.dims == 3:
         sizes, strides = [op.kernel_time, *sizes], [op.stride_time, *strides]
+        dilations = [op.dilation_time, *dilations]
     return DeployedConv(
         torch.randn(op.outputs, inputs // op.groups, *sizes) / inputs,
         torch.randn(op.outputs),
-        padding=[size // 2 for size in sizes],
+        padding=[each * (size // 2) for each, size in zip(dilations, sizes, strict=True)],
         stride=strides,
+        dilation=dilations,
         groups=op.groups,
         activation="relu",
     ).eval()
@@ -100,18 +104,29 @@ def _add(op: Op, batch: int) -> _Case:
 
 
 def _pool(op: Op, batch: int) -> _Case:
+    if (op.kernel, op.stride, op.kernel_time) != (2, 2, 1):
+        return _pooling(op, batch, "average")
     x = _map(op, batch, op.inputs, grown=2)
     return _Case(maps=(x,), call=lambda: pool(x))
 
 
 def _maxpool(op: Op, batch: int) -> _Case:
+    return _pooling(op, batch, "max")
+
+
+def _pooling(op: Op, batch: int, how: Literal["max", "average"]) -> _Case:
     pooling = OctPool(
-        "max",
-        kernel=op.kernel,
-        stride=op.stride,
-        padding=op.kernel // 2,
-        kernel_time=op.kernel_time,
-        stride_time=op.stride_time,
+        Pool(
+            name="pool",
+            reads="input",
+            how=how,
+            kernel=op.kernel,
+            stride=op.stride,
+            padding=op.kernel // 2 if op.kernel > op.stride else 0,
+            kernel_time=op.kernel_time,
+            stride_time=op.stride_time,
+            padding_time=op.kernel_time // 2 if op.kernel_time > op.stride_time else 0,
+        )
     )
     x = _map(op, batch, op.inputs, grown=op.stride, frames=op.frames * op.stride_time)
     return _Case(maps=(x,), call=lambda: pooling(x, (op.height, op.width)))
@@ -150,6 +165,12 @@ def _excite(op: Op, batch: int) -> _Case:
     return _Case(maps=(x,), call=lambda: x * torch.sigmoid(x.mean(axes, keepdim=True)))
 
 
+def _gate(op: Op, batch: int) -> _Case:
+    x = _map(op, batch, op.inputs)
+    factors = torch.rand(*x.shape[:2], *[1] * (x.dim() - 2))
+    return _Case(maps=(x,), call=lambda: x * factors)
+
+
 def _mean(op: Op, batch: int) -> _Case:
     x = _map(op, batch, op.inputs)
     axes = tuple(range(2, x.dim()))
@@ -173,6 +194,7 @@ _CASES: dict[OpKind, Callable[[Op, int], _Case]] = {
     "cut": _cut,
     "norm": _norm,
     "excite": _excite,
+    "gate": _gate,
     "mean": _mean,
     "linear": _linear,
 }

@@ -100,10 +100,12 @@ class _Draft:
         *,
         kernel: Sequence[int] | None = None,
         stride: Sequence[int] | None = None,
+        dilation: Sequence[int] | None = None,
         groups: int = 1,
         name: str = "op",
     ) -> str:
         kernel = kernel or [1] * self.op.dims
+        dilation = dilation or [1] * self.op.dims
         weights = [self.weight(outputs, inputs // groups, *kernel), self.weight(outputs)]
         return self.node(
             "Conv",
@@ -111,7 +113,8 @@ class _Draft:
             name=name,
             kernel_shape=list(kernel),
             strides=list(stride or [1] * self.op.dims),
-            pads=[size // 2 for size in kernel] * 2,
+            dilations=list(dilation),
+            pads=[each * (size // 2) for each, size in zip(dilation, kernel, strict=True)] * 2,
             group=groups,
         )
 
@@ -184,53 +187,62 @@ def _conv(draft: _Draft, op: Op) -> None:
         width=op.width * op.stride,
         frames=op.frames * op.stride_time,
     )
-    time, step = ([op.kernel_time], [op.stride_time]) if op.dims == 3 else ([], [])
+    over_time = [op.kernel_time], [op.stride_time], [op.dilation_time]
+    time, step, gap = over_time if op.dims == 3 else ([], [], [])
     made = draft.conv(
         INPUT if own else draft.map(op.inputs),
         op.inputs,
         op.outputs,
         kernel=[*time, op.kernel, op.kernel],
         stride=[*step, op.stride, op.stride],
+        dilation=[*gap, op.dilation, op.dilation],
         groups=op.groups,
     )
     draft.output(draft.node("Relu", [made]), border=op.outputs if op.dims == 2 else 0)
 
 
 def _pool(draft: _Draft, op: Op) -> None:
-    draft.read(height=op.height * op.stride, width=op.width * op.stride)
-
-    def pooled(source: str) -> str:
-        return draft.node(
-            "AveragePool",
-            [source],
-            kernel_shape=[op.kernel, op.kernel],
-            strides=[op.stride, op.stride],
-            ceil_mode=1,
-            count_include_pad=0,
-        )
-
-    draft.end(draft.framewise(draft.map(op.inputs), op.inputs, pooled), op.outputs)
+    _pooled(draft, op, "AveragePool", count_include_pad=0)
 
 
 def _maxpool(draft: _Draft, op: Op) -> None:
-    draft.read(height=op.height * op.stride, width=op.width * op.stride, frames=op.frames * op.stride_time)
+    _pooled(draft, op, "MaxPool")
 
-    def pooled(source: str) -> str:
+
+def _pooled(draft: _Draft, op: Op, kind: str, **attributes: Any) -> None:
+    """Windows over space, padded where they overlap, and then windows over time."""
+    draft.read(height=op.height * op.stride, width=op.width * op.stride, frames=op.frames * op.stride_time)
+    before, after = _overlap(op.kernel, op.stride)
+
+    def over_space(source: str) -> str:
         return draft.node(
-            "MaxPool",
+            kind,
             [source],
             kernel_shape=[op.kernel, op.kernel],
             strides=[op.stride, op.stride],
-            pads=[op.kernel // 2] * 4,
+            pads=[before, before, after, after],
+            **attributes,
         )
 
     made = draft.map(op.inputs)
-    if op.kernel > 1:
-        made = draft.framewise(made, op.inputs, pooled)
-    if op.kernel_time > 1:
-        kernel, stride = [op.kernel_time, 1, 1], [op.stride_time, 1, 1]
-        made = draft.node("MaxPool", [made], kernel_shape=kernel, strides=stride, ceil_mode=1)
+    if op.kernel > 1 or op.stride > 1:
+        made = draft.framewise(made, op.inputs, over_space)
+    if op.kernel_time > 1 or op.stride_time > 1:
+        first, last = _overlap(op.kernel_time, op.stride_time)
+        made = draft.node(
+            kind,
+            [made],
+            kernel_shape=[op.kernel_time, 1, 1],
+            strides=[op.stride_time, 1, 1],
+            pads=[first, 0, 0, last, 0, 0],
+            **attributes,
+        )
     draft.end(made, op.outputs)
+
+
+def _overlap(kernel: int, stride: int) -> tuple[int, int]:
+    """Padding before and after with which windows give a stride-th of the side."""
+    return ((kernel - 1) // 2, kernel // 2) if kernel > stride else (0, 0)
 
 
 def _rise(draft: _Draft, op: Op) -> None:
@@ -304,6 +316,13 @@ def _excite(draft: _Draft, op: Op) -> None:
     draft.end(draft.node("Mul", [source, draft.node("Sigmoid", [means])]), op.outputs)
 
 
+def _gate(draft: _Draft, op: Op) -> None:
+    """The product; its factors come from the image, as a runtime would fuse known ones into the map."""
+    means = draft.node("ReduceMean", [INPUT, draft.constant(_axes(op))], name=AROUND, keepdims=1)
+    factors = draft.conv(means, _IMAGE_CHANNELS, op.inputs, name=AROUND)
+    draft.end(draft.node("Mul", [draft.map(op.inputs), factors]), op.outputs)
+
+
 def _mean(draft: _Draft, op: Op) -> None:
     draft.output(draft.node("ReduceMean", [draft.map(op.inputs), draft.constant(_axes(op))], keepdims=0))
 
@@ -329,6 +348,7 @@ _BUILDERS: dict[OpKind, Callable[[_Draft, Op], None]] = {
     "cut": _cut,
     "norm": _norm,
     "excite": _excite,
+    "gate": _gate,
     "mean": _mean,
     "linear": _linear,
 }

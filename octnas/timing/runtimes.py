@@ -20,6 +20,7 @@ from typing import Any, Literal, cast, get_args
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from octnas.architecture import Architecture
 from octnas.costs.ops import Times
@@ -29,7 +30,6 @@ from octnas.export.deploy import DeployedNetwork, deploy
 from octnas.export.graphs import exported_program, quiet, write_onnx
 from octnas.machine import device_name, usable_cores
 from octnas.nn import OctaveNetwork, build
-from octnas.nn.norm import OctaveNorm
 from octnas.timing.measure import Runner
 
 __all__ = [
@@ -155,7 +155,7 @@ def random_network(arch: Architecture, *, num_classes: int, in_channels: int) ->
         torch.manual_seed(SEED)
         net = build(arch, num_classes=num_classes, in_channels=in_channels)
         for module in net.modules():
-            if isinstance(module, OctaveNorm):
+            if isinstance(module, _BatchNorm) and module.affine and module.track_running_stats:
                 module.weight.uniform_(0.5, 1.0)
                 module.bias.normal_(std=0.1)
                 module.get_buffer("running_mean").normal_(std=0.1)

@@ -26,6 +26,7 @@ ALLOWED: dict[str, set[str]] = {
     "record": {"errors", "backbones", "architecture", "_version"},
     "nn": {"errors", "backbones", "architecture"},
     "costs": {"errors", "machine", "backbones", "architecture", "nn"},
+    "trace": {"errors", "backbones", "architecture", "nn", "costs"},
     "space": {"errors", "backbones", "architecture", "costs"},
     "front": {"errors", "counted", "backbones", "architecture", "record"},
     "train": {"errors", "backbones", "architecture", "nn", "data", "record"},

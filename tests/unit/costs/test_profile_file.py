@@ -46,6 +46,20 @@ def test_what_is_saved_is_found_and_nothing_is_left_beside_it(here: DeviceProfil
     check_profile(here, runtime="onnxruntime", threads=1, batch=1)
 
 
+def test_a_row_has_a_dilation_only_where_there_is_one() -> None:
+    """So that a profile of an older octnas is read, and keeps its digest."""
+    dilated = dataclasses.replace(SHAPE, dilation=2)
+    profile = synthetic_profile({SHAPE: 0.5, dilated: 0.25}, Correction(factors={}))
+    rows = json.loads(profile.to_json())["times"]
+    assert rows == [
+        ["conv", 64, 64, 28, 28, 1, 1, 1, 2, 1, 1, 1, 0.5],
+        ["conv", 64, 64, 28, 28, 1, 1, 1, 2, 1, 1, 1, 2, 1, 0.25],
+    ]
+    again = DeviceProfile.from_json(profile.to_json())
+    assert again == profile
+    assert again.times[dilated] == 0.25
+
+
 @pytest.mark.parametrize(
     "change",
     [

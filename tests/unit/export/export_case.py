@@ -4,25 +4,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from octnas.data import ImageSet, MemorySplit
 from octnas.export import ExportReport, Provenance, Timings
 from octnas.nn import OctaveNetwork
 
+Network = TypeVar("Network", bound=nn.Module)
+
 CLASSES = ("cat|dog", "大", "犬_*")
 SIDE = 32
 
 
-def lived_in(network: OctaveNetwork, seed: int = 0) -> OctaveNetwork:
+def lived_in(network: Network, seed: int = 0) -> Network:
     """The network with batch-norm parameters and statistics as after some training."""
     torch.manual_seed(seed)
     for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
+        if isinstance(module, _BatchNorm):
             nn.init.uniform_(module.weight, 0.5, 1.5)
             nn.init.normal_(module.bias, std=0.3)
             module.running_mean.normal_(std=0.3)

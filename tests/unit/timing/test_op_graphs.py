@@ -21,7 +21,7 @@ def op(kind: str, channels: int = 16, side: int = 6, **more: int) -> Op:
 NODES = {"conv": ["Conv", "Relu"], "pool": ["AveragePool"], "rise": ["Resize"], "concat": ["Concat"],
          "sum": ["Conv", "Add", "Relu"], "add": ["Add", "Relu"], "cut": ["Split"], "maxpool": ["MaxPool"],
          "norm": ["BatchNormalization", "Relu"], "excite": ["ReduceMean", "Sigmoid", "Mul"],
-         "mean": ["ReduceMean"], "linear": ["Gemm"]}  # fmt: skip
+         "gate": ["Mul"], "mean": ["ReduceMean"], "linear": ["Gemm"]}  # fmt: skip
 
 
 def outputs(graph: Graph) -> list[np.ndarray]:  # type: ignore[type-arg]
@@ -92,6 +92,9 @@ def test_a_grouped_concatenation_joins_group_by_group() -> None:
         op("conv", 3, 8, outputs=16, kernel=7, stride=2, dims=3, frames=4, kernel_time=5),
         op("conv", 8, 5, dims=3, frames=3, kernel_time=3, stride_time=2),
         op("conv", 8, 5, kernel=3, frames=4),
+        op("conv", 8, 6, kernel=3, dilation=2),
+        op("conv", 8, 6, kernel=3, stride=2, dilation=3),
+        op("conv", 8, 5, kernel=3, dims=3, frames=4, kernel_time=3, dilation=2, dilation_time=2),
     ],
     ids=str,
 )
@@ -104,6 +107,22 @@ def test_a_convolution_has_the_operations_multiply_adds(shape: Op) -> None:
     images, frames = (1, (shape.frames,)) if shape.dims == 3 else (shape.frames, ())
     assert result.shape == (images, shape.outputs, *frames, shape.height, shape.width)
     assert np.prod(sizes[conv.input[1]]) * shape.frames * shape.height * shape.width == shape.macs
+
+
+@pytest.mark.parametrize("kind", ["pool", "maxpool"])
+@pytest.mark.parametrize(
+    ("kernel", "stride", "kernel_time", "stride_time"),
+    [(2, 2, 1, 1), (3, 1, 1, 1), (5, 2, 1, 1), (2, 2, 2, 2), (3, 2, 3, 1), (1, 1, 3, 2), (7, 1, 2, 1)],
+)
+def test_a_pooling_gives_the_operations_map(
+    kind: str, kernel: int, stride: int, kernel_time: int, stride_time: int
+) -> None:
+    windows = {"kernel": kernel, "stride": stride, "kernel_time": kernel_time, "stride_time": stride_time}
+    shape = op(kind, dims=3, frames=4, **windows)
+    (result,) = outputs(op_graph(shape, batch=1))
+    assert result.shape[2:] == (4, 6, 6)
+    times = op_times([shape], runtime="eager", passes=1)
+    assert times[shape] > 0
 
 
 @pytest.mark.parametrize(
@@ -131,6 +150,7 @@ def test_a_sum_is_what_its_graph_has_beyond_the_base() -> None:
 def test_every_kind_is_timed_once_in_every_pass(runtime: str) -> None:
     ops = [op(kind) for kind in OP_KINDS]
     clips = [op(kind, dims=3, frames=2) for kind in OP_KINDS if kind != "linear"]
+    ops += [op("conv", kernel=3, dilation=2), op("conv", dims=3, kernel_time=3, dilation_time=2)]
     ops += [*clips, op("conv", dims=3, frames=2, kernel_time=3), op("concat", groups=4), op("mean", frames=2)]
     counts: list[int] = []
     times = op_times([*ops, *ops], runtime=runtime, passes=2, advance=counts.append)  # type: ignore[arg-type]
