@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["cost_report", "cost_table"]
 
-UNUSED = "it does not run in evaluation mode"
+NAMED = 4
+"""Layers of one line of a user's code that are named; of more the number."""
 
 
 def cost_report(
@@ -108,10 +109,12 @@ def cost_table(report: Mapping[str, Any]) -> RenderableType:
     if clip and report["dims"] == 2:
         head.title = f"{shape[1]} frames, one by one: {report['backbone']} is 2D"
         head.title_justify = "left"
+    # a user's network has the stem that it has, and is whole at its own width
+    form = [] if is_users(report["backbone"]) and report["width"] == 64 else [f"width {report['width']}"]
+    if not is_users(report["backbone"]):
+        form.append(f"{report['stem']} stem")
     for key, value in {
-        "backbone": ", ".join(
-            [report["backbone"], f"width {report['width']}", f"{report['stem']} stem", report["downsample"]]
-        ),
+        "backbone": ", ".join([report["backbone"], *form, report["downsample"]]),
         "input": f"{report['input']}, {report['classes']} classes",
         "GFLOPs": f"{report['gflops']:.3f}",
         "parameters": f"{report['params']:,}",
@@ -124,7 +127,7 @@ def cost_table(report: Mapping[str, Any]) -> RenderableType:
     if "layers" in report:
         parts.append(_layer_table(report["layers"]))
     if "plain" in report:
-        parts.append(_plain_table(report["plain"]))
+        parts.append(_plain_text(report["plain"]))
     return Group(*parts)
 
 
@@ -168,25 +171,24 @@ def _layer_table(layers: list[dict[str, Any]]) -> RenderableType:
     return table
 
 
-def _plain_table(plain: list[dict[str, Any]]) -> RenderableType:
-    """What stays plain in a user's network, and why; each with the line of its call."""
-    from rich import box
-    from rich.markup import escape
-    from rich.table import Table
+def _plain_text(plain: list[dict[str, Any]]) -> RenderableType:
+    """What stays plain in a user's network, and why; calls of one line of their code together."""
     from rich.text import Text
 
     if not plain:
         return Text("Nothing stays plain that could be octave.")
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.title, table.title_justify = "What stays plain, at full resolution", "left"
-    for title in ("layer", "why"):
-        table.add_column(title, overflow="fold")
-    table.add_column("10^6", justify="right", no_wrap=True)
+    groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
     for each in plain:
-        macs = f"{1e3 * each['gflops']:.2f}" if each["gflops"] else "-"
-        place = ", ".join(filter(None, (each["what"], each["where"])))
-        table.add_row(f"{escape(each['name'])}\n  {escape(place)}", escape(each["why"]), macs)
-    return table
+        groups.setdefault((each["what"], each["why"], each["where"]), []).append(each)
+    lines = ["What stays plain, at full resolution:"]
+    for (what, why, where), members in groups.items():
+        names = ", ".join(each["name"] for each in members[:NAMED])
+        more = f" and {len(members) - NAMED} more" if len(members) > NAMED else ""
+        macs = sum(each["gflops"] for each in members)
+        cost = f", {1e3 * macs:.2f} x 10^6 multiply-adds" if macs else ""
+        lines.append(f"  {what}{f' at {where}' if where else ''}: {why}")
+        lines.append(f"    {names}{more}{cost}")
+    return Text("\n".join(lines))
 
 
 def _sums(layers: list[dict[str, Any]]) -> list[str]:

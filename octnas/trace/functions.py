@@ -17,6 +17,7 @@ __all__ = [
     "CONCATENATES",
     "IN_PLACE",
     "MULTIPLIES",
+    "PARTS",
     "RESHAPES",
     "SIZES",
     "VIEWS",
@@ -49,6 +50,8 @@ VIEWS = RESHAPES | {
     torch.unsqueeze,
     torch.narrow,
 }
+PARTS = VIEWS - {"flatten", torch.flatten, "unflatten", torch.unflatten}
+"""Of a map: what octaves cannot follow."""
 IN_PLACE = {operator.iadd, operator.isub, operator.imul, operator.itruediv, operator.setitem}
 
 _ACTIVATIONS: dict[Any, Activation] = {

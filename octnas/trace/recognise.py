@@ -20,6 +20,7 @@ from octnas.trace.functions import (
     ADDS,
     CONCATENATES,
     MULTIPLIES,
+    PARTS,
     SIZES,
     activation_of,
     arguments,
@@ -209,6 +210,8 @@ class _Reader:
         draft.sizes_only = bool(maps) and _asks_size(node)
         if maps and node.target in CONVOLUTIONS:
             draft.why = "a convolution as a function, whose weight belongs to no layer"
+        if maps and draft.why is None and called(node, self.modules) in PARTS:
+            draft.why = "it takes channels out or puts them elsewhere, which octaves have by resolution"
         if maps and draft.why is None and not draft.sizes_only:
             draft.why = f"{draft.what} is no layer that octaves pass through"
         if not maps or draft.sizes_only:

@@ -21,7 +21,7 @@ from safetensors.torch import load, load_file
 from torch import Tensor
 
 from octnas.architecture import Architecture
-from octnas.backbones import Conv, LayerTable
+from octnas.backbones import Conv, Head, LayerTable, Plain, is_users
 from octnas.errors import ArchitectureError, RunError
 from octnas.nn import build, inflate
 
@@ -88,22 +88,28 @@ def fitted_state(
         RunError: it does not fit; the message has the keys and their shapes.
     """
     table = architecture.table(in_channels=in_channels, num_classes=num_classes)
-    with torch.device("meta"):
+    # A user's factory may look at numbers of its weights.
+    with torch.random.fork_rng(devices=[]), torch.device("cpu" if is_users(table.backbone) else "meta"):
         own = build(architecture, num_classes, in_channels).state_dict()
     found = {_OLD_DENSE.sub(r"\1\2", key): tensor for key, tensor in state.items()}
     notes = []
-    if in_channels == 1 and _made_gray(found, own, f"{_first_conv(table)}.weight"):
+    if in_channels == 1 and table.convs and _made_gray(found, own, f"{_first_conv(table)}.weight"):
         notes.append(f"{name}: the first convolution reads gray images, so its 3 input channels are summed")
-    if architecture.dims == 3 and not any(tensor.ndim == 5 for tensor in found.values()):
+    if (
+        architecture.dims == 3
+        and not is_users(table.backbone)
+        and not any(tensor.ndim == 5 for tensor in found.values())
+    ):
         found = _inflated(found, architecture, num_classes=num_classes, in_channels=in_channels, name=name)
         notes.append(f"{name}: its 2D kernels are inflated for {architecture.backbone}")
-    head = table.nodes[-1].name
+    head = _classifier(table)
     given = found.get(f"{head}.weight")
-    if given is None or _other_classes(given, own[f"{head}.weight"]):
+    if head is not None and (given is None or _other_classes(given, own[f"{head}.weight"])):
         what = "has no classifier" if given is None else f"classifies {len(given)} classes"
         notes.append(f"{name} {what}, the images have {num_classes}: the classifier begins anew, at 0")
         for key in (f"{head}.weight", f"{head}.bias"):
-            found[key] = torch.zeros(own[key].shape)
+            if key in own:
+                found[key] = torch.zeros(own[key].shape)
     for key, tensor in own.items():
         if key.endswith("num_batches_tracked"):  # which older files lack
             found.setdefault(key, torch.zeros(tensor.shape, dtype=tensor.dtype))
@@ -113,7 +119,8 @@ def fitted_state(
 
 def begins_anew(fitted: Mapping[str, Tensor], architecture: Architecture) -> bool:
     """Whether a fitted state dict has a classifier at 0, which can say nothing before it is trained."""
-    return not bool(fitted[f"{architecture.table().nodes[-1].name}.weight"].any())
+    head = _classifier(architecture.table())
+    return head is not None and not bool(fitted[f"{head}.weight"].any())
 
 
 def digest_of(state: Mapping[str, Tensor]) -> str:
@@ -198,6 +205,16 @@ def _neither(label: str) -> RunError:
 
 
 # ------------------------------------------------------------------------ fitting
+def _classifier(table: LayerTable) -> str | None:
+    """The path of the last fully connected layer; None where a user's network does not end in one."""
+    last = table.nodes[-1]
+    if isinstance(last, Head):
+        return last.name
+    calls: Mapping[str, Any] = getattr(table, "calls", {})
+    is_linear = isinstance(last, Plain) and last.what == "Linear" and calls[last.name].kind == "module"
+    return str(calls[last.name].target) if is_linear else None
+
+
 def _first_conv(table: LayerTable) -> str:
     return next(node.name for node in table.nodes if isinstance(node, Conv))
 

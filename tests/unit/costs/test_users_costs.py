@@ -87,7 +87,7 @@ def test_the_command_takes_a_factory_and_prints_what_stays_plain() -> None:
     text = " ".join(shown.stdout.split())
     assert "What stays plain, at full resolution" in text
     assert "its kernel is even: 2x2" in text
-    assert "Conv2d, tests/users_networks.py:" in text or "Conv2d, users_networks.py:" in text
+    assert "Conv2d at tests/users_networks.py:" in text or "Conv2d at users_networks.py:" in text
     assert max(map(len, shown.stdout.splitlines())) <= 80
     report = json.loads(CliRunner().invoke(app, [*arguments, "--json", "--verify"]).stdout)
     assert report["verify"]["equal"]
