@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from octnas.front import SearchResult
     from octnas.nn import build
     from octnas.space import SearchSpace, load_space
-    from octnas.trace import convert, plain
+    from octnas.trace import convert, plain, stays_plain
 
 __all__ = [
     "Architecture",
@@ -36,6 +36,7 @@ __all__ = [
     "plain",
     "resume",
     "search",
+    "stays_plain",
 ]
 
 _HOMES = {
@@ -49,6 +50,7 @@ _HOMES = {
     "plain": "octnas.trace",
     "resume": "octnas.engine",
     "search": "octnas.engine",
+    "stays_plain": "octnas.trace",
 }
 _SUBPACKAGES = ("errors", "export", "nn")
 

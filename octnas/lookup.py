@@ -50,7 +50,7 @@ def find_architecture(
         if not backbones.is_users(text):
             return Found(architecture=architecture)
         shape = backbones.default_input(text)
-        classes = architecture.table(in_channels=shape[0]).num_classes
+        classes = backbones.family_of(text).classes
         return Found(architecture=architecture, input_shape=shape, num_classes=classes)
     if not (Path(text).is_file() or ":" in text):
         known = [*backbones.names(), "FILE.json", "NAME:ID", "package.module:factory"]

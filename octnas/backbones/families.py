@@ -42,6 +42,8 @@ class Family:
     """Frames of a clip, where `dims` is 3."""
     channels: int = 3
     """Input channels."""
+    classes: int = 1000
+    """Classes of the published network; of a user's, its factory's default."""
     network: Callable[..., Any] | None = None
     """Of a user's network: (width=, in_channels=, num_classes=) to a fresh module of theirs."""
     takes_width: bool = True

@@ -77,8 +77,9 @@ def _proxy_table(members: Members, proxy: Proxy, where: str) -> LayerTable:
     if mine != other:
         odd = next((a for a, b in zip(mine, other, strict=False) if a != b), f"layer {len(mine)}")
         raise SpaceError(
-            f"{where} must have the same layers at width {members.target.width} and at {proxy.width}, the "
-            f"proxy's, but differs at {odd}: change `proxy.width`, or the factory"
+            f"{where} must have the same layers to split at width {members.target.width} and at "
+            f"{proxy.width}, the proxy's, but differs at {odd}, which may have too few channels there: give "
+            "a wider `proxy.width`, or change the factory"
         )
     return table
 

@@ -65,6 +65,7 @@ def known(name: str) -> Family | None:
         side=table.input_shape[-1],
         frames=frames,
         channels=table.in_channels,
+        classes=table.num_classes,
         network=none,
         takes_width=False,
     )

@@ -21,6 +21,7 @@ from torch import nn
 
 from octnas.backbones import Family, LayerTable, layer_table
 from octnas.errors import ArchitectureError, ConversionError, FactoryError
+from octnas.trace.adhoc import PREFIX, known
 from octnas.trace.importing import home_of, imported, place, quiet, raised
 from octnas.trace.reading import traced, usual_input
 from octnas.trace.table import TracedTable
@@ -48,7 +49,7 @@ def family(name: str) -> Family:
         FactoryError: there is no such factory, it raises, or it returns no module.
         ConversionError: its network cannot be read as a layer table.
     """
-    if name.startswith("convert:"):
+    if name.startswith(PREFIX):
         return _converted(name)
     factory = _Factory.find(name)
     module = factory.make()
@@ -60,15 +61,14 @@ def family(name: str) -> Family:
         side=side,
         frames=table.input_shape[1] if table.dims == 3 else 8,
         channels=table.in_channels,
+        classes=table.num_classes,
         network=factory.network,
         takes_width="width" in factory.takes,
     )
 
 
 def _converted(name: str) -> Family:
-    from octnas.trace import adhoc
-
-    found = adhoc.known(name)
+    found = known(name)
     if found is None:
         raise FactoryError(
             f"{name} must have been made by octnas.convert in this process, but was not: convert the module "

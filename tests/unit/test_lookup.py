@@ -24,7 +24,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_factory_is_an_architecture_with_its_own_channels_and_classes() -> None:
     found = find_architecture("users_networks:volume", alpha="0.5", downsample="pooled")
     assert found.architecture == Architecture.uniform("users_networks:volume", alpha=0.5, downsample="pooled")
-    assert (found.input_shape, found.num_classes) == ((1, 16, 224, 224), 1000)
+    assert (found.input_shape, found.num_classes) == ((1, 16, 224, 224), 10)
     assert find_architecture("users_networks:own").num_classes == 10
     small = find_architecture("users_networks:named", alpha=0.5, input_size=8)
     assert small.architecture == Architecture.uniform("users_networks:named", alpha=0.5, input_size=8)
