@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from octnas.architecture import Architecture
 from octnas.backbones import dims_of, is_users, layer_table
 from octnas.errors import DataError
 from octnas.record import networks
@@ -71,6 +73,7 @@ def check_networks(space: SearchSpace, images: ImageSet) -> None:
 
     Raises:
         DataError: one has its own number of classes or of channels, which are others than the images'.
+        ConversionError: its cost is not what PyTorch counts, which is a fault of octnas.
     """
     for name in filter(is_users, space.backbones):
         proxy = space.proxy_of(name)
@@ -87,3 +90,19 @@ def check_networks(space: SearchSpace, images: ImageSet) -> None:
                     f"{name} has {has} {what}, but {space.proxy.data} has {needs}: give the factory the "
                     f"argument `{key}`, or other data with --data"
                 )
+        _check_cost(space.uniform(name, 0), channels, classes)
+
+
+def _check_cost(plain: Architecture, channels: int, classes: int) -> None:
+    """Checks the closed form of a user's network with half of its channels low; a search goes by it."""
+    import torch
+
+    from octnas.nn import ConvertedNetwork, build
+    from octnas.trace import check_cost
+
+    slots = plain.table().slots
+    halves = tuple(slot.channels // slot.multiple // 2 * slot.multiple for slot in slots)
+    with torch.random.fork_rng(devices=[]):
+        network = build(replace(plain, low_channels=halves), num_classes=classes, in_channels=channels)
+    assert isinstance(network, ConvertedNetwork)
+    check_cost(network)

@@ -3,7 +3,8 @@
 The searcher and the scheduler below are thin: both hand everything to the driver, whose journal is the
 truth. Tune's own records are thrown away with its folder; a driver that goes on gets a fresh Tuner.
 
-Workers find the images in the object store, put there once, and keep their process from job to job.
+Workers find the images and the code of users' networks in the object store, put there once, and keep their
+process from job to job.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from octnas.engine.evaluate import failure_reason, named
 from octnas.engine.limits import TIME_LIMIT
 from octnas.engine.process import interruptible, new_folder
 from octnas.engine.ray_session import InStore, StoredFiles, content, placed, ray_session
+from octnas.engine.shipped import Sources, receive, users_sources
 from octnas.engine.workers import Workers
 from octnas.errors import OctnasError, RunError, SearchFailedError
 from octnas.record import EpochScore
@@ -63,7 +65,7 @@ def run_trials(driver: Driver, *, evaluate: str, data: Any, workers: Workers) ->
         # which what Tune still says of the first must not end.
         over: set[str] = set()
         trainable = tune.with_resources(
-            tune.with_parameters(_train, evaluate=evaluate, data=placed(data)),
+            tune.with_parameters(_train, evaluate=evaluate, data=placed(data), sources=users_sources()),
             {"cpu": workers.cpus, **({"gpu": workers.gpus} if workers.gpus else {})},
         )
         tune.Tuner(
@@ -89,8 +91,9 @@ def run_trials(driver: Driver, *, evaluate: str, data: Any, workers: Workers) ->
 
 
 # -------------------------------------------------------------------- in a worker
-def _train(config: dict[str, Any], *, evaluate: str, data: Any) -> None:
+def _train(config: dict[str, Any], *, evaluate: str, data: Any, sources: Sources) -> None:
     """Runs one job; an error is a result like any other, so the process lives on."""
+    receive(sources)
     job = config["job"]
     stored: InStore | None = config["initial"]
     if stored is not None:

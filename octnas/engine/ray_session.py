@@ -7,6 +7,7 @@ next search removes the folders that were left behind.
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 import pickle
@@ -132,6 +133,20 @@ def content(stored: InStore) -> bytes:
 
 
 @contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """No garbage is collected inside: a reference of Ray's that another thread's collection drops while Ray
+    shuts down ends the process."""
+    gc.collect()
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+@contextlib.contextmanager
 def _starting() -> Iterator[None]:
     """What keeps Ray from starting (no memory, a full /tmp, a machine that is too busy) is one line."""
     try:
@@ -174,7 +189,8 @@ def _ray(workers: Workers, evaluate: str, store_bytes: int) -> Iterator[None]:
             ray._private.worker._worker_logs_enabled = False
             yield
         finally:
-            ray.shutdown()
+            with _no_collection():
+                ray.shutdown()
             ray._private.worker._worker_logs_enabled = True
             if threading.current_thread() is threading.main_thread():
                 signal.signal(signal.SIGTERM, handler)

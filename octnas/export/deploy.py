@@ -115,7 +115,7 @@ class DeployedNetwork(nn.Module):
         times: Times | None = None,
     ) -> None:
         super().__init__()
-        self._taps: tuple[str, ...] = net.features if isinstance(net, ConvertedNetwork) else ()
+        self._taps: tuple[str, ...] = net.feature_names if isinstance(net, ConvertedNetwork) else ()
         self.architecture, self.table = net.architecture, still(net.table, keep=self._taps)
         self.dims: Dims = self.table.dims
         shape = _shape_for(net, input_size, frames)

@@ -121,7 +121,7 @@ class ConvertedNetwork(OctaveNetwork):
         return torch.unflatten(here, 0, (-1, frames)).mean(1)
 
     @property
-    def features(self) -> tuple[str, ...]:
+    def feature_names(self) -> tuple[str, ...]:
         """The nodes whose maps `forward` returns; none where it returns what the user's network does."""
         return self._taps
 

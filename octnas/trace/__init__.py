@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from octnas.trace.plug import convert, stays_plain
+from octnas.trace.plug import check_cost, convert, stays_plain
 from octnas.trace.symbolic import plain
 
-__all__ = ["convert", "plain", "stays_plain"]
+__all__ = ["check_cost", "convert", "plain", "stays_plain"]

@@ -22,7 +22,7 @@ from octnas.trace.reading import traced, usual_input
 from octnas.trace.symbolic import is_marked
 from octnas.trace.table import TracedTable
 
-__all__ = ["convert", "stays_plain"]
+__all__ = ["check_cost", "convert", "stays_plain"]
 
 SIDES = (224, 112, 32)
 """Sides in px that are tried, in this order, where none is given."""
@@ -80,7 +80,7 @@ def convert(
         table = replace(table, backbone=architecture.backbone)
         _check_fits(architecture, table)
     network = ConvertedNetwork(architecture, table=table, source=copy.deepcopy(model), features=features_only)
-    _check_cost(network, table)
+    check_cost(network)
     return network
 
 
@@ -140,15 +140,22 @@ def _check_fits(architecture: Architecture, table: TracedTable) -> None:
         )
 
 
-def _check_cost(network: ConvertedNetwork, table: TracedTable) -> None:
-    """Sets the closed form beside PyTorch's counter, on the network as it was made."""
+def check_cost(network: ConvertedNetwork) -> None:
+    """Sets the closed form beside PyTorch's counter, on the network as it was made, at its usual input.
+
+    Raises:
+        ConversionError: they differ, which is a fault of octnas.
+    """
+    table = network.table
+    assert isinstance(table, TracedTable)
     if any(is_marked(module) for module in network.modules()):
         return  # what they compute may depend on numbers, which fake tensors have not
     mode = FakeTensorMode()
     counted_on = faked(network, mode).eval()
     with mode, torch.no_grad(), FlopCounterMode(display=False) as counter:
         counted_on(torch.empty(1, *table.input_shape))
-    counted, closed = int(counter.get_total_flops()) // 2, cost(network.architecture, table.input_shape).macs
+    counted = int(counter.get_total_flops()) // 2
+    closed = cost(network.architecture, table.input_shape, max(1, table.num_classes)).macs
     if counted != closed:
         raise ConversionError(
             f"octnas counts {closed} multiply-adds of {table.backbone} where PyTorch counts {counted}: "

@@ -166,3 +166,35 @@ def test_another_network_under_the_name_is_refused(folder: Path, result: Any) ->
         assert [(each["name"], each["state"]) for each in listed] == [("mine", "complete")]
     finally:
         (folder / "blocks.py").write_text(BLOCKS, encoding="utf-8")
+
+
+SHIPS = """\
+import json
+import sys
+
+import ray
+
+ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False)
+sys.path.insert(0, sys.argv[1])  # too late for workers to know of it
+
+import octnas
+
+result = octnas.search("small.yaml", budget_gflops=0.05, trials=1, confirm=0, name="far")
+print(json.dumps([[trial.architecture.backbone, trial.state.value, trial.reason] for trial in result.trials]))
+ray.shutdown()
+"""
+
+
+def test_workers_that_have_none_of_the_users_files_get_their_code(folder: Path, tmp_path: Path) -> None:
+    # a Ray that runs already, as a cluster's does, and was told nothing of where the network is
+    space = SPACE.replace("backbones: [resnet18]", "backbones: [mynet:make]")
+    (tmp_path / "small.yaml").write_text(space, encoding="utf-8")
+    (tmp_path / "ships.py").write_text(SHIPS, encoding="utf-8")
+    command = [sys.executable, "ships.py", str(folder)]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=400, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    trials = json.loads(done.stdout.splitlines()[-1])
+    assert len(trials) > 1
+    assert {(backbone, state) for backbone, state, _ in trials} == {("mynet:make", "complete")}
