@@ -23,6 +23,7 @@ from octnas.backbones import Family, LayerTable, layer_table
 from octnas.errors import ArchitectureError, ConversionError, FactoryError
 from octnas.trace.adhoc import PREFIX, known
 from octnas.trace.importing import home_of, imported, place, quiet, raised
+from octnas.trace.measure import GIVE_SIZE
 from octnas.trace.reading import traced, usual_input
 from octnas.trace.table import TracedTable
 
@@ -284,7 +285,8 @@ def _read(factory: _Factory, module: nn.Module, width: int = WHOLE) -> tuple[int
         except ConversionError as caught:
             error = error or caught
     assert error is not None
-    raise error
+    hint = f", as {factory.call.__name__}.input_size = SIDE below the function" if own is None else ""
+    raise ConversionError(f"{error}{hint if GIVE_SIZE in str(error) else ''}") from None
 
 
 def _spelled(arguments: dict[str, Any]) -> str:

@@ -24,9 +24,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from octnas.errors import ConversionError
 from octnas.trace.symbolic import is_marked, path_of, where_of
 
-__all__ = ["Measured", "Ruler", "faked"]
+__all__ = ["GIVE_SIZE", "Measured", "Ruler", "faked"]
 
 Shape = tuple[int, ...]
+
+GIVE_SIZE = "give the input size that the network is made for"
+"""How a message ends on an input that a network cannot take."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,8 +119,8 @@ class _Run(fx.Interpreter):
             # behind the first paragraph the interpreter says what it was doing
             reason = " ".join(str(error).split("\n\n")[0].split())[:200]
             raise ConversionError(
-                f"{path_of(n)}{where} cannot take what an input of {size} gives it: {reason}; "
-                "give the input size that the network is made for"
+                f"{path_of(n)}{where} cannot take what an input of {size} gives it: "
+                f"{reason.removesuffix('.')}; {GIVE_SIZE}"
             ) from None
         if isinstance(value, Tensor):
             self.shapes[n.name] = tuple(value.shape)
