@@ -29,7 +29,7 @@ from octnas.trace.functions import (
 )
 from octnas.trace.leftovers import trains
 from octnas.trace.refusals import refuse_mixing
-from octnas.trace.symbolic import PER_SAMPLE, acts_too, path_of, scope_of
+from octnas.trace.symbolic import PER_SAMPLE, acts_too, is_marked, path_of, scope_of
 
 __all__ = ["CONVOLUTIONS", "recognised"]
 
@@ -109,7 +109,8 @@ class _Reader:
         if node.op == "call_module":
             draft.module = what
         draft.what = type(what).__name__ if isinstance(what, nn.Module) else _word(node)
-        draft.why = self.faulty.get(node.name)
+        kept = draft.module is not None and is_marked(draft.module)
+        draft.why = "octnas.plain keeps it as it is" if kept else self.faulty.get(node.name)
         if draft.why is not None or not maps or not self._as_layer(draft, node, what, maps):
             self._as_plain(draft, node, maps)
         draft.reads = draft.reads or [found[source] for source in self._sources(draft, node)]

@@ -301,7 +301,9 @@ def test_a_marked_module_is_kept_whole_at_full_resolution() -> None:
     x = torch.randn(2, 3, 16, 16)
     torch.testing.assert_close(convert(model)(x), model(x))
     half = convert(model, 0.5, input_shape=(3, 16, 16))
-    assert [each["name"] for each in stays_plain(half)] == ["odd"]
+    assert [(each["name"], each["why"]) for each in stays_plain(half)] == [
+        ("odd", "octnas.plain keeps it as it is")
+    ]
     # by hand: what the module reads is the map of both octaves at full resolution
     b = model.b.weight, model.b.bias
     stem = model.a(x)
@@ -317,6 +319,16 @@ def test_a_marked_module_is_kept_whole_at_full_resolution() -> None:
         1,
     )
     torch.testing.assert_close(half(x), model.head(last), rtol=1e-4, atol=1e-5)
+
+
+def test_a_marked_convolution_stays_one() -> None:
+    model = nn.Sequential(
+        nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 1), plain(nn.Conv2d(8, 8, 1)), nn.Conv2d(8, 8, 1)
+    )
+    ours = convert(model, 0.5, input_shape=(3, 16, 16))
+    assert [slot.name for slot in ours.table.slots] == ["1", "3"]
+    assert type(ours.get_submodule("2")) is nn.Conv2d
+    assert [each["name"] for each in stays_plain(ours)] == ["2"]
 
 
 def test_both_octaves_of_an_image_share_its_fate_in_stochastic_depth() -> None:
