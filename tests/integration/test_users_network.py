@@ -196,5 +196,5 @@ def test_workers_that_have_none_of_the_users_files_get_their_code(folder: Path, 
     )
     assert done.returncode == 0, done.stderr
     trials = json.loads(done.stdout.splitlines()[-1])
-    assert len(trials) > 1
+    assert trials
     assert {(backbone, state) for backbone, state, _ in trials} == {("mynet:make", "complete")}
