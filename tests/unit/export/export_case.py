@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+import onnxruntime
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from octnas.data import ImageSet, MemorySplit
-from octnas.export import ExportReport, Provenance, Timings
+from octnas.export import ExportReport, Provenance, Timings, deploy
+from octnas.export.graphs import WithInput, exported_program, quiet, write_onnx, write_pt2
 from octnas.nn import OctaveNetwork
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -31,6 +33,44 @@ def lived_in(network: Network, seed: int = 0) -> Network:
             module.running_mean.normal_(std=0.3)
             module.running_var.uniform_(0.5, 2.0)
     return network.eval()
+
+
+def distance(got: object, expected: object) -> float:
+    """Of all that a network gives, relative to its norm."""
+    ours, theirs = _flat(got), _flat(expected)
+    return float(torch.linalg.norm(ours - theirs) / torch.linalg.norm(theirs))
+
+
+def _flat(value: object) -> Tensor:
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else [value]
+    return torch.cat([part.flatten() for part in parts])
+
+
+def check_files(net: OctaveNetwork, shape: tuple[int, ...], folder: Path) -> None:
+    """ONNX and torch.export's file of a network give its logits, for batches of one and of more.
+
+    Args:
+        shape: of an input, (C, H, W) or (C, T, H, W).
+    """
+    channels = shape[0]
+    mean, std = torch.linspace(0.4, 0.6, channels), torch.linspace(0.2, 0.3, channels)
+    fast = deploy(net, input_size=(shape[-2], shape[-1]), frames=shape[1] if len(shape) == 4 else None)
+    with quiet():
+        program = exported_program(WithInput(fast, mean.tolist(), std.tolist()).eval(), shape)
+        write_onnx(program, folder / "model.onnx")
+        write_pt2(program, folder / "model.pt2")
+    again = torch.export.load(folder / "model.pt2").module()
+    session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
+    by_channel = (1, channels, *[1] * (len(shape) - 1))
+    for batch in (1, 3):
+        images = torch.rand(batch, *shape)
+        with torch.inference_mode():
+            want = net((images - mean.view(by_channel)) / std.view(by_channel))
+            assert distance(again(images), want) <= 1e-4
+        (logits,) = session.run(None, {"images": images.numpy()})
+        assert logits.shape == want.shape
+        assert logits.shape[0] == batch
+        assert distance(torch.from_numpy(np.asarray(logits)), want) <= 1e-4
 
 
 def noise_images(channels: int = 1, side: int = SIDE, val: int = 57) -> ImageSet:

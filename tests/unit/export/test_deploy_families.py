@@ -6,12 +6,10 @@ import copy
 import random
 from pathlib import Path
 
-import numpy as np
-import onnxruntime
 import pytest
 import torch
-from export_case import lived_in
-from torch import Tensor, nn
+from export_case import check_files, distance, lived_in
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from octnas.architecture import Architecture
@@ -22,7 +20,6 @@ from octnas.costs.ops import Op
 from octnas.costs.plans import network_ops, network_plans
 from octnas.export import deploy
 from octnas.export.convs import DeployedConv
-from octnas.export.graphs import WithInput, exported_program, quiet, write_onnx, write_pt2
 from octnas.nn import OctaveNetwork, build
 
 FAMILIES = [
@@ -59,10 +56,6 @@ def random_architecture(
 
 def network(architecture: Architecture, seed: int = 0) -> OctaveNetwork:
     return lived_in(build(architecture, num_classes=7, in_channels=2), seed)
-
-
-def distance(got: Tensor, expected: Tensor) -> float:
-    return float(torch.linalg.norm(got - expected) / torch.linalg.norm(expected))
 
 
 def shapes(name: str, *sizes: tuple[int, int]) -> list[tuple[int, ...]]:
@@ -189,27 +182,10 @@ def test_half_precision_keeps_its_format() -> None:
     assert {each.dtype for each in (*fast.parameters(), *fast.buffers())} == {torch.bfloat16}
 
 
-def onnx_and_pt2_equal(name: str, folder: Path, *, clip: bool, stem: str) -> None:
-    """Both files of a network give its logits, for batches of one and of more."""
+def check_files_of(name: str, folder: Path, *, clip: bool, stem: str) -> None:
+    """`check_files` of a random architecture, at an input of odd sides."""
     net = network(random_architecture(name, 6, stem=stem))
-    shape = (2, *([3] if clip else []), 39, 44)
-    mean, std = [0.4, 0.6], [0.2, 0.3]
-    fast = deploy(net, input_size=(39, 44), frames=3 if clip else None)
-    with quiet():
-        program = exported_program(WithInput(fast, mean, std).eval(), shape)
-        write_onnx(program, folder / "model.onnx")
-        write_pt2(program, folder / "model.pt2")
-    again = torch.export.load(folder / "model.pt2").module()
-    session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
-    for batch in (1, 3):
-        images = torch.rand(batch, *shape)
-        per_channel = (1, 2, *[1] * (len(shape) - 1))
-        with torch.inference_mode():
-            want = net((images - torch.tensor(mean).view(per_channel)) / torch.tensor(std).view(per_channel))
-            assert distance(again(images), want) <= 1e-4
-        (logits,) = session.run(None, {"images": images.numpy()})
-        assert logits.shape == (batch, 7)
-        assert distance(torch.from_numpy(np.asarray(logits)), want) <= 1e-4
+    check_files(net, (2, *([3] if clip else []), 39, 44), folder)
 
 
 @pytest.mark.parametrize(
@@ -234,7 +210,7 @@ def test_the_compiler_sees_one_graph(name: str) -> None:
     ("name", "clip"), [("mobilenet_v1", False), ("resnet10", True), ("i3d_resnet10", True)]
 )
 def test_the_exported_graphs_equal_the_network(name: str, clip: bool, tmp_path: Path) -> None:
-    onnx_and_pt2_equal(name, tmp_path, clip=clip, stem="small")
+    check_files_of(name, tmp_path, clip=clip, stem="small")
 
 
 @pytest.mark.slow
@@ -244,4 +220,4 @@ def test_the_exported_graphs_equal_the_network(name: str, clip: bool, tmp_path: 
     [*FAMILIES, "resnet50", "wide_resnet50_2", "c2d_resnet10", "i3d_resnet50", "mc3_18", "r2plus1d_18"],
 )
 def test_the_exported_graphs_of_every_family_equal_the_network(name: str, tmp_path: Path) -> None:
-    onnx_and_pt2_equal(name, tmp_path, clip=dims_of(name) == 3, stem="imagenet")
+    check_files_of(name, tmp_path, clip=dims_of(name) == 3, stem="imagenet")

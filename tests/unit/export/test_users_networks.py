@@ -9,23 +9,20 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-import onnxruntime
 import pytest
 import torch
 import torchvision
-from export_case import CLASSES, SIDE, lived_in, noise_images, some_provenance
+from export_case import CLASSES, SIDE, check_files, distance, lived_in, noise_images, some_provenance
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
-from users_case import Aliased, Dilated, Excited, Segmenter, Volume, converted, distance
+from users_case import Aliased, Dilated, Excited, Segmenter, Volume, converted
 
 from octnas.architecture import Architecture
 from octnas.costs import cost
 from octnas.costs.plans import network_ops
 from octnas.export import deploy, export_model
 from octnas.export.convs import DeployedConv
-from octnas.export.graphs import WithInput, exported_program, quiet, write_onnx, write_pt2
 from octnas.nn import ConvertedNetwork, build
 from octnas.trace import convert
 
@@ -138,36 +135,15 @@ def test_the_compiler_sees_one_graph(kind: type[nn.Module], shape: tuple[int, ..
         assert distance(compiled(images), net(images)) <= 1e-5
 
 
-def files_equal(net: ConvertedNetwork, shape: tuple[int, ...], folder: Path) -> None:
-    """Both files of a network give its logits, for batches of one and of more."""
-    mean, std = [0.4, 0.5, 0.6], [0.2, 0.3, 0.25]
-    frames = shape[1] if len(shape) == 4 else None
-    fast = deploy(net, input_size=(shape[-2], shape[-1]), frames=frames)
-    with quiet():
-        program = exported_program(WithInput(fast, mean, std).eval(), shape)
-        write_onnx(program, folder / "model.onnx")
-        write_pt2(program, folder / "model.pt2")
-    again = torch.export.load(folder / "model.pt2").module()
-    session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
-    for batch in (1, 3):
-        images = torch.rand(batch, *shape)
-        by_channel = (1, 3, *[1] * (len(shape) - 1))
-        with torch.inference_mode():
-            want = net((images - torch.tensor(mean).view(by_channel)) / torch.tensor(std).view(by_channel))
-            assert distance(again(images), want) <= 1e-4
-        (logits,) = session.run(None, {"images": images.numpy()})
-        assert distance(torch.from_numpy(np.asarray(logits)), want) <= 1e-4
-
-
 @pytest.mark.parametrize(("kind", "shape"), CLASSIFIERS)
 def test_the_exported_graphs_equal_the_network(
     kind: type[nn.Module], shape: tuple[int, ...], tmp_path: Path
 ) -> None:
-    files_equal(converted(kind(), shape, 0), shape, tmp_path)
+    check_files(converted(kind(), shape, 0), shape, tmp_path)
 
 
 def test_the_exported_graph_of_a_2d_network_takes_clips(tmp_path: Path) -> None:
-    files_equal(converted(Dilated(), IMAGES, 0), (3, 2, 48, 52), tmp_path)
+    check_files(converted(Dilated(), IMAGES, 0), (3, 2, 48, 52), tmp_path)
 
 
 THEIRS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
@@ -198,7 +174,7 @@ def test_torchvisions_networks_deployed(name: str) -> None:
 def test_torchvisions_networks_as_files(name: str, tmp_path: Path) -> None:
     make, shape = THEIRS[name]
     net = convert(lived_in(make()), alpha=0.5, input_shape=shape).eval()
-    files_equal(net, shape, tmp_path)
+    check_files(net, shape, tmp_path)
 
 
 FACTORY = "users_networks:named"

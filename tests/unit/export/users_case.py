@@ -14,7 +14,7 @@ from octnas.architecture import Architecture
 from octnas.nn import ConvertedNetwork
 from octnas.trace import convert
 
-__all__ = ["Aliased", "Dilated", "Excited", "Segmenter", "Volume", "converted", "distance"]
+__all__ = ["Aliased", "Dilated", "Excited", "Segmenter", "Volume", "converted"]
 
 
 class Dilated(nn.Module):
@@ -178,14 +178,3 @@ def converted(
         lows.append(slot.multiple * rng.choice([0, steps // 4, steps // 2, steps // 2, steps]))
     arch = Architecture(backbone=net.architecture.backbone, low_channels=tuple(lows))
     return convert(model, architecture=arch, input_shape=shape, **options).eval()  # type: ignore[arg-type]
-
-
-def distance(got: object, expected: object) -> float:
-    """Of all that a network gives, relative to its norm."""
-    ours, theirs = _flat(got), _flat(expected)
-    return float(torch.linalg.norm(ours - theirs) / torch.linalg.norm(theirs))
-
-
-def _flat(value: object) -> Tensor:
-    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else [value]
-    return torch.cat([part.flatten() for part in parts])
