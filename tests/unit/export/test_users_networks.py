@@ -177,6 +177,12 @@ def test_torchvisions_networks_as_files(name: str, tmp_path: Path) -> None:
     check_files(net, shape, tmp_path)
 
 
+def test_a_network_of_timm_as_files(tmp_path: Path) -> None:
+    timm = pytest.importorskip("timm")
+    model = lived_in(timm.create_model("mobilenetv3_small_050", pretrained=False, num_classes=7))
+    check_files(convert(model, alpha=0.5, input_shape=(3, 96, 96)).eval(), (3, 96, 96), tmp_path)
+
+
 FACTORY = "users_networks:named"
 
 

@@ -72,19 +72,35 @@ def test_timms_networks(name: str) -> None:
     _check(randomized(timm.create_model(name, pretrained=False, num_classes=10)), (3, 64, 64))
 
 
-@pytest.mark.parametrize("name", ["regnet_y_400mf", "efficientnet_b0", "shufflenet_v2_x0_5"])
-def test_a_few_steps_of_training_lower_the_loss(name: str) -> None:
-    ours = convert(_published(name), 0.5, input_shape=(3, 224, 224)).train()
-    x, labels = torch.randn(8, 3, 64, 64), torch.arange(8) % 4
-    optimiser = torch.optim.AdamW(ours.parameters(), 0.003)
-    losses = []
-    for _ in range(10):
+def _check_learns(ours: nn.Module, x: torch.Tensor, *, steps: int, rate: float) -> None:
+    """A few steps on one batch lower its loss by a fifth or more."""
+    labels, losses = torch.arange(len(x)) % 4, []
+    optimiser = torch.optim.AdamW(ours.train().parameters(), rate)
+    for _ in range(steps):
         loss = F.cross_entropy(ours(x), labels)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
         losses.append(float(loss.detach()))
     assert min(losses[-3:]) < 0.8 * losses[0]
+
+
+@pytest.mark.parametrize("name", ["regnet_y_400mf", "efficientnet_b0", "shufflenet_v2_x0_5"])
+def test_a_few_steps_of_training_lower_the_loss(name: str) -> None:
+    ours = convert(_published(name), 0.5, input_shape=(3, 224, 224))
+    _check_learns(ours, torch.randn(8, 3, 64, 64), steps=10, rate=0.003)
+
+
+@pytest.mark.slow
+def test_a_few_steps_lower_the_loss_of_a_network_of_clips() -> None:
+    _check_learns(convert(_published("s3d"), 0.5), torch.randn(2, 3, 16, 224, 224), steps=5, rate=0.001)
+
+
+def test_a_few_steps_lower_the_loss_of_a_network_of_timm() -> None:
+    timm = pytest.importorskip("timm")
+    torch.manual_seed(0)
+    model = timm.create_model("mobilenetv3_small_050", pretrained=False, num_classes=10)
+    _check_learns(convert(model, 0.5), torch.randn(8, 3, 64, 64), steps=10, rate=0.003)
 
 
 def test_a_batch_norm_with_its_activation_inside_trains_its_statistics() -> None:
