@@ -14,21 +14,35 @@ from torch.nn import functional
 __all__ = ["augment", "normalise"]
 
 
-def augment(batch: torch.Tensor, generator: torch.Generator, *, flip: bool) -> torch.Tensor:
+def augment(
+    batch: torch.Tensor,
+    generator: torch.Generator,
+    *,
+    flip: bool,
+    shift: bool = True,
+    share: tuple[int, int] | None = None,
+) -> torch.Tensor:
     """Each image or clip shifted by up to an eighth of its side, black moving in; half mirrored where `flip`.
 
     `batch` is uint8 (B, C, H, W), channels-last, or clips (B, C, T, H, W), channels-last-3d, where all frames
     of a clip move alike; so is the result. `generator` is on the CPU wherever the batch is, so a GPU sees the
     augmentation that a CPU sees.
+
+    Args:
+        shift: whether images are shifted.
+        share: where `batch` is a share of a larger batch: the images of that, and where the share begins.
+            Each image is augmented as in the larger batch.
     """
     count, channels, height, width = *batch.shape[:2], *batch.shape[-2:]
     frames = batch.shape[2] if batch.dim() == 5 else 1
-    reach_y, reach_x = height // 8, width // 8
-    dy = torch.randint(0, 2 * reach_y + 1, (count, 1, 1), generator=generator)
-    dx = torch.randint(0, 2 * reach_x + 1, (count, 1, 1), generator=generator)
+    reach_y, reach_x = (height // 8, width // 8) if shift else (0, 0)
+    drawn, begin = share or (count, 0)
+    mine = slice(begin, begin + count)
+    dy = torch.randint(0, 2 * reach_y + 1, (drawn, 1, 1), generator=generator)[mine]
+    dx = torch.randint(0, 2 * reach_x + 1, (drawn, 1, 1), generator=generator)[mine]
     columns = torch.arange(width).expand(count, 1, width)
     if flip:
-        mirrored = torch.randint(0, 2, (count, 1, 1), generator=generator, dtype=torch.bool)
+        mirrored = torch.randint(0, 2, (drawn, 1, 1), generator=generator, dtype=torch.bool)[mine]
         columns = torch.where(mirrored, width - 1 - columns, columns)
     if frames > 1:
         dy, dx, columns = (each.repeat_interleave(frames, 0) for each in (dy, dx, columns))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import warnings
@@ -22,7 +21,7 @@ from octnas.data.memory_clips import MemoryClips, clip_statistics, clips_fingerp
 from octnas.data.sampling import Sampling
 from octnas.data.sets import ImageSet, Split
 from octnas.data.split_files import find_listed_layout
-from octnas.data.streamed_clips import StreamedClips
+from octnas.data.streamed_clips import StreamedClips, clips_listing_fingerprint
 from octnas.errors import DataWarning
 
 __all__ = ["load_clip_folder"]
@@ -145,8 +144,7 @@ def _decode_all(split: StreamedClips, name: str) -> MemoryClips:
 
 
 def _fingerprint(root: Path, layout: Layout, sampling: Sampling) -> str:
-    of_files = path_fingerprint(root, layout.classes, layout.listings)
-    return hashlib.sha256(repr((of_files, sampling)).encode()).hexdigest()[:12]
+    return clips_listing_fingerprint(path_fingerprint(root, layout.classes, layout.listings), sampling)
 
 
 def _sided(classes: tuple[str, ...]) -> bool:

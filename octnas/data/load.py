@@ -8,6 +8,7 @@ from pathlib import Path
 
 from octnas.data.clip_sets import CLIP_SETS
 from octnas.data.embedded_sets import load_fashion_sample, load_glyphs
+from octnas.data.fetched import default_root, local_source
 from octnas.data.folder import load_folder
 from octnas.data.public_sets import load_cifar10, load_cifar100, load_fashion_mnist
 from octnas.data.raw import RawImages, to_image_set
@@ -35,7 +36,8 @@ def load_images(
     root: Path | None = None,
     memory_limit: int = 2**30,
 ) -> ImageSet:
-    """The image set `name`: one of `IMAGE_SETS`, or a folder that holds a folder of images a class.
+    """The image set `name`: one of `IMAGE_SETS`, or a folder that holds a folder of images a class, or such a
+    folder as an archive or by its fsspec URI (`octnas.data.fetched`).
 
     `size` is the side in pixels and `channels` is 1 or 3; where None, a named set keeps its own (28 px images
     are padded to 32) and a folder gives 224 px RGB. `seed` draws what the source leaves open: the validation
@@ -52,6 +54,7 @@ def load_images(
         raise DataError(f"channels must be 1 (grey) or 3 (RGB), but is {channels}")
     loader = IMAGE_SETS.get(name)
     if loader is None:
+        name = local_source(name)
         folder = Path(name).expanduser()
         if folder.is_dir():
             return load_folder(folder, size=size, channels=channels, seed=seed, memory_limit=memory_limit)
@@ -66,9 +69,3 @@ def load_images(
         raise unknown_name("data set (and no such folder)", name, IMAGE_SETS)
     raw = loader(root or default_root(), seed)
     return to_image_set(name, raw, size=size, channels=channels, memory_limit=memory_limit)
-
-
-def default_root() -> Path:
-    """Where public sets are looked for and downloaded to: $OCTNAS_DATA, or ~/.cache/octnas/data."""
-    chosen = os.environ.get("OCTNAS_DATA")
-    return Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "octnas" / "data"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal, get_args
 
 from octnas.data.clip_sets import CLIP_SETS
+from octnas.data.fetched import files_elsewhere, local_source
 from octnas.data.load import IMAGE_SETS, load_images
 from octnas.data.sampling import Sampling, SamplingKind
 from octnas.data.sets import ImageSet
@@ -32,7 +34,8 @@ def load_clips(
     fold: int = 1,
     memory_limit: int = 2**30,
 ) -> ImageSet:
-    """The clip set `name`: one of `CLIP_SETS`, or a folder of videos or volumes by class.
+    """The clip set `name`: one of `CLIP_SETS`, or a folder of videos or volumes by class, or such a
+    folder as an archive or by its fsspec URI (`octnas.data.fetched`).
 
     Args:
         name: a folder is laid out as `root/train/CLASS/*` and `root/val/CLASS/*` (and `test`), as
@@ -67,6 +70,7 @@ def load_clips(
     loader = CLIP_SETS.get(name)
     if loader is not None:
         return loader(frames, size, channels, seed)
+    name = local_source(name)
     if _kind_or_none(name) == "images":
         raise DataError(
             f"{name} holds still images, but clips of {frames} frames are asked for: "
@@ -101,6 +105,7 @@ def load_data(
 
     Raises DataError where the set holds the other kind, and what those two raise.
     """
+    name = name if name in (*CLIP_SETS, *IMAGE_SETS) else local_source(name)
     if frames is not None:
         return load_clips(
             name,
@@ -140,14 +145,23 @@ def _kind_or_none(name: str) -> DataKind | None:
         return "clips"
     if name in IMAGE_SETS:
         return "images"
+    files = files_elsewhere(name)
+    if files is not None:
+        return _most_of(files)
+    name = local_source(name)
     folder = Path(name).expanduser()
     if not folder.is_dir():
         if os.sep in name or name.startswith("."):
             raise DataError(f"the folder {name} does not exist; give one that holds a folder a class")
         raise unknown_name("data set (and no such folder)", name, [*CLIP_SETS, *IMAGE_SETS])
+    return _most_of(files for _, _, files in os.walk(folder, followlinks=True))
+
+
+def _most_of(folders: Iterable[Iterable[str]]) -> DataKind | None:
+    """What most of the first files are, by the names in each folder."""
     images, clips = _suffixes()
     seen = {"images": 0, "clips": 0}
-    for _, _, files in os.walk(folder, followlinks=True):
+    for files in folders:
         for file in files:
             if not file.startswith("."):
                 seen["images"] += file.lower().endswith(tuple(images))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -40,6 +40,10 @@ class _Pile:
     damaged: dict[str, str] = field(default_factory=dict)
     odd: dict[str, str] = field(default_factory=dict)
 
+    def pin_memory(self) -> _Pile:
+        """What PyTorch's loader calls in the process that takes the batches."""
+        return replace(self, pixels=self.pixels.pin_memory(), labels=self.labels.pin_memory())
+
 
 def read_batches(
     files: Dataset[Decoded],
@@ -68,6 +72,9 @@ def read_batches(
         drop_last=drop_last,
         num_workers=workers,
         collate_fn=_collate,
+        # A GPU copies from pinned memory while it computes. At most two batches a worker wait to be taken.
+        pin_memory=torch.cuda.is_available(),
+        prefetch_factor=2 if workers else None,
         generator=torch.Generator(),  # else each pass would draw from torch's global generator
     )
     for pile in loader:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
+from octnas.data.crop import decode_crop
 from octnas.data.decode import DAMAGED, decode
 from octnas.data.reading import Decoded, read_batches
 from octnas.data.sets import Batch, Labels, balanced_indices
@@ -42,6 +43,8 @@ class StreamedSplit:
     channels: int
     workers: int = field(default_factory=default_workers)
     """Decoding processes; 0 decodes in this one."""
+    crops: int | None = None
+    """Random crops, drawn by this seed and the index of the image; None: the centre square."""
     damaged: dict[str, str] = field(default_factory=dict)
     """Path and reason of the files found damaged so far."""
 
@@ -67,21 +70,21 @@ class StreamedSplit:
             # (B, H, W, C) until here: workers' tensors arrive with plain strides
             yield images.permute(0, 3, 1, 2), labels
 
+    def cropped(self, seed: int) -> StreamedSplit:
+        """The same images, of each a random crop that the seed draws."""
+        return replace(self, crops=seed)
+
     def take(self, indices: NDArray[np.integer]) -> StreamedSplit:
         """See `Split.take`."""
-        return StreamedSplit(
-            root=self.root,
-            paths=self.paths[indices],
-            labels=self.labels[indices],
-            size=self.size,
-            channels=self.channels,
-            workers=self.workers,
-            damaged=self.damaged,
-        )
+        return replace(self, paths=self.paths[indices], labels=self.labels[indices])
 
     def subset(self, count: int, seed: int) -> StreamedSplit:
         """See `Split.subset`."""
         return self.take(balanced_indices(self.labels, count, seed))
+
+    def rerooted(self, folder: str) -> StreamedSplit:
+        """The same split of files that lie below another folder, of which none is known to be damaged."""
+        return replace(self, root=folder, damaged={})
 
     def file(self, index: int) -> str:
         """Full path of the image at `index`."""
@@ -98,7 +101,11 @@ class _Files(Dataset[Decoded]):
         split, path = self.split, self.split.file(index)
         label = int(split.labels[index])
         try:
-            pixels = decode(path, size=split.size, channels=split.channels)
+            if split.crops is None:
+                pixels = decode(path, size=split.size, channels=split.channels)
+            else:
+                rng = np.random.default_rng([split.crops, index])
+                pixels = decode_crop(path, size=split.size, channels=split.channels, rng=rng)
             return Decoded(pixels=pixels, label=label, path=path)
         except DAMAGED as error:
             return Decoded(pixels=None, label=label, path=path, why=reason(error))

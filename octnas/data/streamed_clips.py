@@ -6,10 +6,11 @@ repeated.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ from octnas.data.sampling import Sampling
 from octnas.data.sets import Batch, Labels, balanced_indices
 from octnas.data.streamed import default_workers
 
-__all__ = ["StreamedClips"]
+__all__ = ["StreamedClips", "clips_listing_fingerprint"]
 
 _Visit = tuple[int, tuple[int, ...] | None]
 """Index of a clip, and the seed of its random places."""
@@ -103,9 +104,18 @@ class StreamedClips:
         """See `Split.subset`."""
         return self.take(balanced_indices(self.labels, count, seed))
 
+    def rerooted(self, folder: str) -> StreamedClips:
+        """The same split of files that lie below another folder, of which none is known to be damaged."""
+        return replace(self, root=folder, damaged={}, short={})
+
     def file(self, index: int) -> str:
         """Full path of the clip at `index`."""
         return os.path.join(self.root, os.fsdecode(bytes(self.paths[index])))
+
+
+def clips_listing_fingerprint(of_files: str, sampling: Sampling) -> str:
+    """12 hexadecimal digits over the fingerprint of files and how clips are taken from them."""
+    return hashlib.sha256(repr((of_files, sampling)).encode()).hexdigest()[:12]
 
 
 class _Files(Dataset[Decoded]):

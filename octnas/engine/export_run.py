@@ -26,9 +26,12 @@ from octnas.export.card import size_words
 from octnas.front import SearchResult
 from octnas.nn import build
 from octnas.record import RunFolder, TrialRecord, TrialState
+from octnas.record.tracking_store import resolve_store
 from octnas.space import Proxy, SearchSpace, parse_space
+from octnas.storage import Place, reason_of
 from octnas.timing.report import latency_text
 from octnas.train import load_weights
+from octnas.train.files import readable
 
 if TYPE_CHECKING:
     from octnas.record.mlflow_adapter import Tracker
@@ -51,7 +54,7 @@ class _Weights:
 
     training: str
     architecture: Architecture
-    path: Path
+    path: Place
     state: Mapping[str, Tensor] | None
     """None where `path` is a safetensors file."""
     epochs: int
@@ -103,13 +106,13 @@ def export(
 
     run = RunFolder.open(name)
     record = chosen_trial(run, trial_id)
-    tracker = Tracker(tracking_uri or run.header.tracking_uri)
+    tracker = Tracker(resolve_store(tracking_uri, run.header.tracking_uri))
     return export_run(run, record.id, to, tracker).to_dict()
 
 
 def training_folder(run: RunFolder, trial_id: str, scale: str) -> Path:
     """Where `octnas train` keeps a training of a trial."""
-    return run.path / "trainings" / f"{trial_id}-{scale}"
+    return run.training(trial_id, scale)
 
 
 def export_run(
@@ -139,7 +142,7 @@ def export_run(
     images = _images(weights, data, space.proxy)
     network = build(weights.architecture, num_classes=len(images.classes), in_channels=images.channels)
     if weights.state is None:
-        load_weights(network, weights.path)
+        load_weights(network, Path(str(weights.path)))
     else:
         try:
             network.load_state_dict(weights.state)
@@ -199,13 +202,10 @@ def _best_weights(run: RunFolder, record: TrialRecord, space: SearchSpace) -> _W
             return _trained(folder, scale)
     checkpoint = run.checkpoint(record.id)
     # The checkpoint of a trial that is paused or under way is of half a training.
-    if record.state is not TrialState.COMPLETE or not checkpoint.is_file():
-        raise ExportError(
-            f"trial {record.id} ({record.state}) of {run.name!r} has no weights: train it first, "
-            f"`octnas train {run.name} --trial {record.id}`"
-        )
+    if record.state is not TrialState.COMPLETE or not _is_there(checkpoint):
+        raise _no_weights(run, record)
     try:
-        state = torch.load(checkpoint, map_location="cpu", weights_only=True)["network"]
+        state = torch.load(readable(checkpoint), map_location="cpu", weights_only=True)["network"]
     except Exception as error:  # a damaged file makes the unpickler raise anything
         reason = " ".join(str(error).split())[:200]
         raise ExportError(
@@ -229,6 +229,26 @@ def _best_weights(run: RunFolder, record: TrialRecord, space: SearchSpace) -> _W
         channels=None,
         fingerprint=run.header.data_fingerprint,
         init="scratch" if job_weights(run, backbone) is None else str(run.header.options["init"]),
+    )
+
+
+def _is_there(checkpoint: Place) -> bool:
+    try:
+        return checkpoint.is_file()
+    except Exception as error:  # each client of a store has errors of its own
+        raise RunError(f"cannot read {checkpoint}: {reason_of(error)}; give access to it") from None
+
+
+def _no_weights(run: RunFolder, record: TrialRecord) -> ExportError:
+    trains = f"`octnas train {run.name} --trial {record.id}`"
+    if record.state is TrialState.COMPLETE:
+        front = {each.id for each in SearchResult.of(run).front}
+        if record.id not in front:
+            return ExportError(
+                f"no weights are kept of trial {record.id}, which is not on the front: {trains} makes some"
+            )
+    return ExportError(
+        f"trial {record.id} ({record.state}) of {run.name!r} has no weights: train it first, {trains}"
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -51,12 +51,23 @@ class SearchResult:
         Raises:
             RunError: the journal cannot be read.
         """
-        events = run.journal.read()
+        finished: dict[str, None] = {}
+        others: list[dict[str, Any]] = []
+
+        def noted() -> Iterator[dict[str, Any]]:
+            for event in run.journal.events():
+                if event["event"] == "trial":
+                    if event["trial"]["state"] == str(TrialState.COMPLETE):
+                        finished[str(event["trial"]["id"])] = None
+                elif event["event"] not in ("score", "confirm"):
+                    others.append(event)
+                yield event
+
         return cls(
             header=run.header,
-            records=tuple(replay(events)),
-            finished=_finished(events),
-            shared=shared_of(run.header, events),
+            records=tuple(replay(noted())),
+            finished=tuple(finished),
+            shared=shared_of(run.header, others),
             rank_warning=rank_warning(run),
         )
 
@@ -146,9 +157,12 @@ class SearchResult:
         complete.sort(key=lambda record: place.get(record.id, len(place)))
         front: list[TrialRecord] = []
         volumes: list[tuple[TrialRecord, float]] = []
+        volume = 0.0
         for record in complete:
-            front = pareto.pareto_front([*front, record], self.limit, self.objective)
-            volumes.append((record, pareto.hypervolume(front, self.limit, self.objective)))
+            grown = pareto.pareto_front([*front, record], self.limit, self.objective)
+            if record in grown:
+                front, volume = grown, pareto.hypervolume(grown, self.limit, self.objective)
+            volumes.append((record, volume))
         return tuple(volumes)
 
     @cached_property
@@ -223,10 +237,3 @@ class SearchResult:
                 for record in self.trials
             ],
         }
-
-
-def _finished(events: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
-    """Ids of the trials that a journal calls complete, in the order of the lines that did so first."""
-    trials = (event["trial"] for event in events if event["event"] == "trial")
-    complete = (str(trial["id"]) for trial in trials if trial["state"] == str(TrialState.COMPLETE))
-    return tuple(dict.fromkeys(complete))

@@ -2,14 +2,13 @@
 
 from octnas.record.journal import Journal, history, replay
 from octnas.record.networks import networks
+from octnas.record.run_list import RunSummary, list_runs
 from octnas.record.runs import (
     JOURNAL_VERSION,
     RunFolder,
-    RunSummary,
     SearchHeader,
     Yardstick,
     default_name,
-    list_runs,
     name_taken,
     run_path,
     runs_home,

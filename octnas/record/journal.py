@@ -78,36 +78,42 @@ class Journal:
         Raises:
             RunError: the file cannot be read, or a line that is not the last is damaged.
         """
-        return self._parse()[0]
+        return list(self.events())
+
+    def events(self) -> Iterator[Event]:
+        """The same, one after the other: of a long search all at once take gigabytes.
+
+        Raises:
+            RunError: as `read`; a damaged line once it is reached.
+        """
+        return (event for event, _ in self._lines())
 
     def records(self) -> list[TrialRecord]:
         """The latest state of each trial, in the order in which they started; see `replay`."""
-        return replay(self.read())
+        return replay(self.events())
 
-    def _parse(self) -> tuple[list[Event], int]:
-        """The events, and how many bytes of the file hold them."""
+    def _lines(self) -> Iterator[tuple[Event, int]]:
+        """Each event, and where in the file its line ends."""
+        end, damaged = 0, 0
         try:
-            content = self.path.read_bytes()
+            with self.path.open("rb") as file:
+                for number, line in enumerate(file, start=1):
+                    end += len(line)
+                    if not line.strip():
+                        continue
+                    if damaged:
+                        where = f"line {damaged} of {self.path}"
+                        raise RunError(f"{where} is damaged; remove that line or `octnas delete` the run")
+                    try:
+                        event = json.loads(line.decode())
+                    except ValueError:  # also what a line that is not UTF-8 raises
+                        event = None
+                    if isinstance(event, dict) and "event" in event:
+                        yield event, end
+                    else:
+                        damaged = number
         except OSError as error:
             raise RunError(f"cannot read {self.path}: {error.strerror}; permit reading it") from None
-        events: list[Event] = []
-        good = 0
-        lines = content.split(b"\n")
-        last = max((number for number, line in enumerate(lines) if line.strip()), default=-1)
-        for number, line in enumerate(lines):
-            if line.strip():
-                try:
-                    event = json.loads(line.decode())
-                except ValueError:  # also what a line that is not UTF-8 raises
-                    event = None
-                if not (isinstance(event, dict) and "event" in event):
-                    if number == last:
-                        break
-                    where = f"line {number + 1} of {self.path}"
-                    raise RunError(f"{where} is damaged; remove that line or `octnas delete` the run")
-                events.append(event)
-            good += len(line) + 1
-        return events, min(good, len(content))
 
     # ---------------------------------------------------------------- lock
     @property
@@ -226,7 +232,9 @@ class Journal:
     def _open_for_append(self) -> int:
         if self._file is None:
             try:
-                good = self._parse()[1] if self.path.exists() else 0
+                good = 0
+                if self.path.exists():
+                    good = max((end for _, end in self._lines()), default=0)
                 descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
                 os.ftruncate(descriptor, good)
                 if good and os.pread(descriptor, 1, good - 1) != b"\n":
@@ -258,8 +266,10 @@ def history(events: Iterable[Event]) -> Iterator[TrialRecord]:
     for event in events:
         record: TrialRecord | None = None
         if event["event"] == "trial":
-            record = TrialRecord.from_dict(event["trial"])
-            known = records.get(record.id)
+            known = records.get(event["trial"].get("id"))
+            record = TrialRecord.from_dict(
+                event["trial"], known=None if known is None else known.architecture
+            )
             if known and not record.scores and known.scores:
                 record = _with_scores(record, known.scores)
         elif event["event"] == "score":

@@ -5,7 +5,8 @@
     octnas-runs/NAME/checkpoints/    one file a trial
     octnas-runs/NAME/supernets/      of searches with shared weights, two files a backbone
 
-`OCTNAS_HOME` moves `octnas-runs`.
+`OCTNAS_HOME` moves `octnas-runs`. A search that was given a storage has its checkpoints and supernets under
+STORAGE/NAME instead, beside a file `octnas-run.json` that says whose they are.
 """
 
 from __future__ import annotations
@@ -13,36 +14,39 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import difflib
+import functools
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
 from octnas.architecture import Architecture
 from octnas.errors import RunError
-from octnas.record.journal import Journal, replay
+from octnas.record.journal import Journal
 from octnas.record.networks import check_networks
-from octnas.record.shared import supernets
-from octnas.record.trial import Objective, TrialRecord, TrialState
+from octnas.record.stored import check_free, claim, delete_stored, store_of
+from octnas.record.trial import Objective, TrialRecord
+from octnas.storage import Place
 
 __all__ = [
     "JOURNAL_VERSION",
     "RunFolder",
-    "RunSummary",
     "SearchHeader",
     "Yardstick",
     "default_name",
-    "list_runs",
     "name_taken",
+    "run_events",
+    "run_names",
     "run_path",
     "runs_home",
 ]
 
 JOURNAL_VERSION = 1
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_BACKBONE = re.compile(r"[^\s/\\\0.][^/\\\0]{0,199}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,30 +116,6 @@ class SearchHeader:
         return cls(**kept)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RunSummary:
-    """One line of `octnas list`. `state` is running, complete, interrupted, failed or damaged."""
-
-    name: str
-    state: str
-    trials: int
-    finished: int
-    space: str = ""
-    budget_gflops: float | None = None
-    budget_ms: float | None = None
-    created: str = ""
-    kind: str = "search"
-    """"search", or "supernet": shared weights by themselves, without trials."""
-    supernets: int = 0
-    """Backbones whose shared weights are trained."""
-    scored: int = 0
-    """Architectures that have a shared score."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON values."""
-        return dataclasses.asdict(self)
-
-
 def runs_home() -> Path:
     """The folder of all runs: OCTNAS_HOME, or octnas-runs in the working directory."""
     return Path(os.environ.get("OCTNAS_HOME") or "octnas-runs").absolute()
@@ -172,6 +152,8 @@ class RunFolder:
             RunError: the name is taken or not a name, or the folder cannot be written.
         """
         path = run_path(name)
+        store = store_of(name, header.options)
+        check_free(store)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.mkdir()
@@ -186,6 +168,7 @@ class RunFolder:
             ) from None
         run = cls(path, dataclasses.replace(header, name=name))
         try:
+            claim(store, name, header.created)
             run.journal.acquire()
             run.journal.append(
                 {"event": "search", "schema_version": JOURNAL_VERSION, "header": run.header.to_dict()}
@@ -205,10 +188,10 @@ class RunFolder:
                 network is not what it was.
         """
         path = run_path(name)
-        events = _events(path)
+        first = next(run_events(path))
         try:
-            check_networks(name, events[0]["header"])
-            return cls(path, SearchHeader.from_dict(events[0]["header"]))
+            check_networks(name, first["header"])
+            return cls(path, SearchHeader.from_dict(first["header"]))
         except (KeyError, TypeError, ValueError) as error:
             raise RunError(
                 f"the header of run {name!r} is damaged ({error}); `octnas delete {name}` removes it"
@@ -216,15 +199,18 @@ class RunFolder:
 
     @staticmethod
     def delete(name: str) -> Path:
-        """Removes the run's folder and returns where it was.
+        """Removes the run's folder, and what it has in its storage, and returns where it was.
 
         Raises:
             RunError: there is no such run, a search holds it, or it cannot be removed.
         """
         path = run_path(name)
+        if path.is_symlink():
+            raise RunError(f"a run's folder must be no link, but {path} is one: remove it by hand")
         if not path.is_dir():
             RunFolder.open(name)
         with Journal(path / "journal.jsonl").exclusive():
+            delete_stored(name, _header_or_none(path))
             try:
                 shutil.rmtree(path)
             except OSError as error:
@@ -235,16 +221,29 @@ class RunFolder:
         """The latest state of each trial, from the journal."""
         return self.journal.records()
 
-    def checkpoint(self, trial_id: str) -> Path:
-        """Where the weights of a trial are kept; its folder exists after a search began."""
-        if not _NAME.fullmatch(trial_id):
-            raise RunError(f"a trial id is made of letters, digits and ._-, but got {trial_id!r}")
-        return self.path / "checkpoints" / f"{trial_id}.pt"
+    @functools.cached_property
+    def store(self) -> Place:
+        """Where checkpoints and shared weights are kept: the run's folder, or one in the search's storage.
 
-    def supernet(self, backbone: str) -> Path:
+        Raises:
+            RunError: the storage's client is not installed here.
+        """
+        return store_of(self.name, self.header.options) or self.path
+
+    def checkpoint(self, trial_id: str) -> Place:
+        """Where the weights of a trial are kept; its folder exists after a search began."""
+        return self.store / "checkpoints" / f"{_checked(trial_id)}.pt"
+
+    def training(self, trial_id: str, scale: str) -> Path:
+        """The folder in which `octnas train` keeps a training of a trial."""
+        return self.path / "trainings" / f"{_checked(trial_id)}-{scale}"
+
+    def supernet(self, backbone: str) -> Place:
         """Where the shared weights of a backbone are kept, as safetensors; its training's checkpoint lies
         beside it, ending in ".pt"."""
-        return self.path / "supernets" / f"{backbone}.safetensors"
+        if not _BACKBONE.fullmatch(backbone):
+            raise RunError(f"a backbone's name must be no path, but got {backbone!r}")
+        return self.store / "supernets" / f"{backbone}.safetensors"
 
     def record(self, trial_id: str) -> TrialRecord:
         """The record of one trial.
@@ -267,9 +266,10 @@ def name_taken(name: str) -> RunError:
     )
 
 
-def list_runs() -> list[RunSummary]:
-    """All runs, sorted by name; those whose journal is damaged too."""
-    return [_summary(name) for name in _names()]
+def _checked(trial_id: str) -> str:
+    if not _NAME.fullmatch(trial_id):
+        raise RunError(f"a trial id is made of letters, digits and ._-, but got {trial_id!r}")
+    return trial_id
 
 
 def run_path(name: str) -> Path:
@@ -286,65 +286,38 @@ def run_path(name: str) -> Path:
     return runs_home() / name
 
 
-def _names() -> list[str]:
+def run_names() -> list[str]:
     home = runs_home()
     if not home.is_dir():
         return []
     return sorted(path.name for path in home.iterdir() if path.is_dir() and _NAME.fullmatch(path.name))
 
 
-def _events(path: Path) -> list[dict[str, Any]]:
-    """The events of the run in a folder; the first is its header's."""
+def _header_or_none(path: Path) -> Mapping[str, Any] | None:
+    try:
+        header: Mapping[str, Any] = next(run_events(path))["header"]
+    except (RunError, KeyError):
+        return None
+    return header
+
+
+def run_events(path: Path) -> Iterator[dict[str, Any]]:
+    """The events of the run in a folder, one after the other; the first is its header's."""
     name = path.name
     if not path.is_dir():
-        near = difflib.get_close_matches(name, _names(), n=1, cutoff=0.4)
+        near = difflib.get_close_matches(name, run_names(), n=1, cutoff=0.4)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise RunError(f"no run named {name!r} in {path.parent}: {hint}`octnas list` shows the runs")
     journal = Journal(path / "journal.jsonl")
-    events = journal.read() if journal.path.exists() else []
-    if not events or events[0]["event"] != "search":
+    events = journal.events() if journal.path.exists() else iter(())
+    first = next(events, None)
+    if first is None or first["event"] != "search":
         raise RunError(f"run {name!r} has no header: it died at birth; `octnas delete {name}` removes it")
-    version = events[0].get("schema_version")
+    version = first.get("schema_version")
     if version != JOURNAL_VERSION:
         raise RunError(
             f"the journal of {name!r} has schema version {version}, this octnas reads {JOURNAL_VERSION}; "
             "read it with the octnas that wrote it"
         )
-    return events
-
-
-def _summary(name: str) -> RunSummary:
-    path = run_path(name)
-    try:
-        events = _events(path)
-        header = events[0]["header"]
-        if not header.get("options", {}).get("networks"):
-            # a user's network would have to be made, which its code may not be there for any more
-            SearchHeader.from_dict(header)
-            replay(events)
-        states = {each["trial"]["id"]: each["trial"]["state"] for each in events if each["event"] == "trial"}
-    except (RunError, KeyError, ValueError, TypeError, AttributeError):
-        # A list of runs must show the damaged ones too: they can be deleted.
-        return RunSummary(name=name, state="damaged", trials=0, finished=0)
-    return RunSummary(
-        name=name,
-        state="running" if Journal(path / "journal.jsonl").in_use else _last_state(events),
-        trials=len(states),
-        finished=sum(TrialState(state).final for state in states.values()),
-        space=header.get("space", ""),
-        budget_gflops=header["budget_gflops"],
-        budget_ms=header.get("budget_ms"),
-        created=header.get("created", ""),
-        kind=str(header.get("options", {}).get("kind", "search")),
-        supernets=sum(each.state == "complete" for each in supernets(events)),
-        scored=sum(each["event"] == "shared" and each["accuracy"] is not None for each in events),
-    )
-
-
-def _last_state(events: list[dict[str, Any]]) -> str:
-    for event in reversed(events):
-        if event["event"] == "end":
-            return str(event["state"])
-        if event["event"] in ("resume", "trial", "score", "supernet", "shared"):
-            break
-    return "interrupted"
+    yield first
+    yield from events

@@ -246,11 +246,18 @@ class TrialRecord:
         }
 
     @classmethod
-    def from_dict(cls, value: Mapping[str, Any]) -> TrialRecord:
-        """The record that `to_dict` wrote, by this or an older version; unknown keys are ignored."""
-        known = {field.name for field in fields(cls)}
-        kept = {key: item for key, item in value.items() if key in known}
-        kept["architecture"] = Architecture.from_json(json.dumps(value["architecture"]))
+    def from_dict(cls, value: Mapping[str, Any], *, known: Architecture | None = None) -> TrialRecord:
+        """The record that `to_dict` wrote, by this or an older version; unknown keys are ignored.
+
+        Args:
+            known: an architecture that may be the record's; if it is, it is taken, which spares time and
+                memory.
+        """
+        names = {field.name for field in fields(cls)}
+        kept = {key: item for key, item in value.items() if key in names}
+        text = json.dumps(value["architecture"], separators=(",", ":"))
+        same = known is not None and known.to_json() == text
+        kept["architecture"] = known if same else Architecture.from_json(text)
         kept["state"] = TrialState(value["state"])
         kept["scores"] = tuple(EpochScore.from_dict(score) for score in value.get("scores", ()))
         for name in ("confirm_seeds", "accuracy_seeds", "test_accuracy_seeds"):

@@ -13,6 +13,7 @@ import torch
 from clip_files import numbers, write_video
 
 from octnas.data import ImageSet, MemoryClips, load_clips
+from octnas.data.moved import files_fingerprint, files_of, folder_of, moved
 from octnas.data.streamed_clips import StreamedClips
 from octnas.errors import DataError
 
@@ -176,3 +177,19 @@ def test_a_file_that_vanishes_counts_as_damaged(copied: Path) -> None:
     (copied / "train" / "a" / "003.mkv").unlink()
     with pytest.warns(UserWarning, match=r"003\.mkv: No such file or directory"):
         assert len(clips_of(split, 10)) == 99
+
+
+def test_clips_that_were_moved_keep_their_fingerprint_until_they_change(folder: Path, tmp_path: Path) -> None:
+    images = load(folder, memory_limit=0)
+    assert files_fingerprint(images) == images.fingerprint
+    shutil.copytree(folder, tmp_path / "there")
+    there = moved(images, tmp_path / "there")
+    assert folder_of(there) == tmp_path / "there"
+    assert files_fingerprint(there) == images.fingerprint
+    assert files_of(there) == files_of(images)
+    assert len(files_of(there)) == 110
+    (tmp_path / "there" / "val" / "b" / "004.mkv").write_bytes(b"another")
+    assert files_fingerprint(there) != images.fingerprint
+    kept = load(folder)
+    assert folder_of(kept) is None
+    assert moved(kept, tmp_path) is kept
