@@ -101,6 +101,9 @@ class TimingError(OctnasError, RuntimeError):
 class TrackingError(OctnasError, RuntimeError):
     """A tracking server that cannot be reached."""
 
+    away: bool = False
+    """Whether it did not answer, or its database did not: it may be back after a while."""
+
 
 class TrainingDivergedError(OctnasError, ArithmeticError):
     """A training whose loss is no longer a finite number."""

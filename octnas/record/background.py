@@ -7,7 +7,9 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from octnas.errors import TrackingError
 from octnas.record.runs import SearchHeader
+from octnas.record.tracking_store import retry_pause
 from octnas.record.tracking_values import FrontReport
 from octnas.record.trial import TrialRecord
 
@@ -16,14 +18,17 @@ if TYPE_CHECKING:
 
 __all__ = ["BackgroundTracker"]
 
+_LAST_PAUSE = 2.0
+"""Seconds, at most, between the tries of a search that has ended and waits for its store."""
+
 
 class BackgroundTracker:
     """Hands a search's records to a tracker in a thread of its own.
 
     Calls return at once. Of a trial that is waiting only the latest record is kept, so a slow store gets
     fewer updates rather than a longer queue. After a failure the search goes on: `warn` is called once, what
-    was not sent is kept, and it is tried again every `retry_seconds` and when the search ends. The journal
-    stays the truth: `sync` with its records makes the store equal to it.
+    was not sent is kept, and it is tried again every `retry_seconds` (default `retry_pause`) and when the
+    search ends. The journal stays the truth: `sync` with its records makes the store equal to it.
     """
 
     def __init__(
@@ -32,12 +37,12 @@ class BackgroundTracker:
         header: SearchHeader,
         *,
         warn: Callable[[str], None],
-        retry_seconds: float = 30.0,
+        retry_seconds: float | None = None,
     ) -> None:
         self._tracker = tracker
         self._header = header
         self._warn = warn
-        self._retry_seconds = retry_seconds
+        self._retry_seconds = retry_pause() if retry_seconds is None else retry_seconds
         self._changed = threading.Condition()
         self._trials: dict[str, TrialRecord] = {}
         self._report: FrontReport | None = None
@@ -45,6 +50,7 @@ class BackgroundTracker:
         self._started = False
         self._warned = False
         self._retry_at = 0.0
+        self._until = 0.0
         self._thread = threading.Thread(target=self._work, name="octnas-tracking", daemon=True)
         self._thread.start()
 
@@ -82,11 +88,13 @@ class BackgroundTracker:
     def close(self, state: str, timeout: float = 60.0) -> bool:
         """Sends what is left and closes the search's run as "complete", "interrupted" or "failed".
 
-        Whether the store has everything; where it has not, `warn` has said so.
+        A store that is away is waited for, at most `timeout` seconds. Whether it has everything; where it has
+        not, `warn` has said so.
         """
         with self._changed:
             self._end = state
             self._retry_at = 0.0
+            self._until = time.monotonic() + timeout
             self._changed.notify_all()
         self._thread.join(timeout)
         if self._thread.is_alive():
@@ -102,7 +110,6 @@ class BackgroundTracker:
         while True:
             with self._changed:
                 self._changed.wait_for(self._may_send, self._patience())
-                ending = self._end
                 if not self._may_send():
                     continue
             try:
@@ -111,14 +118,16 @@ class BackgroundTracker:
             except Exception as error:  # nothing that happens here may end the search
                 self._complain(" ".join(f"{error}".split()) or type(error).__name__)
                 with self._changed:
-                    self._retry_at = time.monotonic() + self._retry_seconds
-                    if ending is not None:
-                        return
+                    pause = self._retry_seconds
+                    if self._end is not None:
+                        pause = min(pause, _LAST_PAUSE)
+                        away = isinstance(error, TrackingError) and error.away
+                        if not away or time.monotonic() + pause > self._until:
+                            return
+                    self._retry_at = time.monotonic() + pause
 
     def _may_send(self) -> bool:
-        if self._end is not None:
-            return True
-        return bool(self._trials or self._report or not self._started) and time.monotonic() >= self._retry_at
+        return (self._pending() or self._end is not None) and time.monotonic() >= self._retry_at
 
     def _patience(self) -> float | None:
         """Seconds until a retry, None: until something is queued."""
@@ -144,10 +153,10 @@ class BackgroundTracker:
                 if self._report is report:
                     self._report = None
                 self._changed.notify_all()
-        if end is None:
-            return False
-        self._tracker.finish(end)
-        return True
+        if end is not None:
+            self._tracker.finish(end)
+        self._tracker.settle()  # last: what it may lack are files, and a run without them is a whole one
+        return end is not None
 
     def _send_trials(self, records: Iterable[TrialRecord]) -> None:
         """Sends records; one that the store refuses does not hold up the next, two in a row end it."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from octnas.errors import TrackingError
+from octnas.record.credentials import authorization, hidden, login_remedy, without_credentials
 
 __all__ = [
     "SHARED_VIEW",
@@ -22,13 +23,20 @@ __all__ = [
     "local_folder",
     "prepare_environment",
     "resolve_store",
+    "retry_pause",
     "run_link",
     "with_links",
-    "without_password",
 ]
 
 _REMEDY = "start the server, or leave out --tracking-uri (and MLFLOW_TRACKING_URI) for a local ./mlflow.db"
 _PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
+_OTHER_LOGINS = (
+    "MLFLOW_TRACKING_AUTH",
+    "MLFLOW_TRACKING_AWS_SIGV4",
+    "MLFLOW_TRACKING_CLIENT_CERT_PATH",
+    "MLFLOW_TRACKING_INSECURE_TLS",
+    "MLFLOW_TRACKING_SERVER_CERT_PATH",
+)
 _VIEW = "workflowType=machine_learning"  # else MLflow opens the view for chat traces
 _COLUMNS = (
     "metrics.`accuracy`",
@@ -49,9 +57,36 @@ SHARED_VIEW = (
 without it the list shows neither accuracy nor GFLOPs. Trials stay below their search in this order."""
 
 
-def resolve_store(uri: str | None = None) -> str:
-    """The store that is meant: `uri`, MLFLOW_TRACKING_URI, or mlflow.db in the working directory."""
-    return uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path.cwd() / 'mlflow.db'}"
+def resolve_store(uri: str | None = None, recorded: str | None = None) -> str:
+    """The store that is meant: `uri`, MLFLOW_TRACKING_URI, or mlflow.db in the working directory.
+
+    Args:
+        uri: as its user gave it.
+        recorded: of the search that is taken up again, without credentials. MLFLOW_TRACKING_URI then counts
+            only where it is the same store, for the credentials that it may hold.
+    """
+    told = os.environ.get("MLFLOW_TRACKING_URI")
+    if uri is None and recorded is not None:
+        return told if told and without_credentials(told) == without_credentials(recorded) else recorded
+    return uri or told or f"sqlite:///{Path.cwd() / 'mlflow.db'}"
+
+
+def retry_pause() -> float:
+    """Seconds until a store that failed is tried again: OCTNAS_TRACKING_RETRY_S, or 30.
+
+    Raises:
+        TrackingError: the variable holds no positive number.
+    """
+    text = os.environ.get("OCTNAS_TRACKING_RETRY_S", "30")
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < 1e6:
+        raise TrackingError(
+            f"OCTNAS_TRACKING_RETRY_S is seconds, more than 0, but got {text!r}: unset it for 30"
+        )
+    return seconds
 
 
 def local_folder(uri: str) -> Path | None:
@@ -65,7 +100,8 @@ def check_store(uri: str, *, timeout: float = 4.0) -> None:
     """Makes sure that the store answers, within about twice `timeout` seconds.
 
     Raises:
-        TrackingError: the host or file cannot be reached, or MLflow has no such kind of store.
+        TrackingError: the host or file cannot be reached, does not let its user in, or MLflow has no such
+            kind of store.
     """
     parts = urlsplit(uri)
     scheme = parts.scheme.split("+", 1)[0]
@@ -76,7 +112,7 @@ def check_store(uri: str, *, timeout: float = 4.0) -> None:
     elif scheme != "databricks":
         raise TrackingError(
             f"a tracking URI begins with http://, https://, sqlite:/// or postgresql://, "
-            f"but got {uri!r}: {_REMEDY}"
+            f"but got {without_credentials(uri)!r}: {_REMEDY}"
         )
 
 
@@ -100,32 +136,82 @@ def _check_file(uri: str) -> None:
 
 
 def _check_host(uri: str, scheme: str, timeout: float) -> None:
+    shown = without_credentials(uri)
     try:
         parts = urlsplit(uri)
         host, port = parts.hostname, parts.port or _PORTS[scheme]
     except ValueError as error:
-        raise TrackingError(f"the tracking URI {uri!r} is malformed ({error}): {_REMEDY}") from None
+        reason = hidden(str(error), uri)
+        raise TrackingError(f"the tracking URI {shown!r} is malformed ({reason}): {_REMEDY}") from None
     if not host:
-        raise TrackingError(f"the tracking URI {uri!r} names no host: {_REMEDY}")
-    place = f"{scheme}://{host}:{port}"  # without a password that the URI may hold
+        raise TrackingError(f"the tracking URI {shown!r} names no host: {_REMEDY}")
+    place = f"{scheme}://{host}:{port}"
     try:
         if scheme.startswith("http"):
             # A proxy may stand between, so ask for a page; any answer, a refusal too, is an answer.
-            request = urllib.request.Request(f"{place}/health", method="GET")
-            urllib.request.urlopen(request, timeout=timeout).close()
+            urllib.request.urlopen(f"{place}/health", timeout=timeout).close()
         else:
             socket.create_connection((host, port), timeout=timeout).close()
     except urllib.error.HTTPError as error:
         error.close()
     except (OSError, ValueError) as error:
-        reason = getattr(error, "reason", None) or error
-        raise TrackingError(f"no tracking server answers at {place} ({reason}): {_REMEDY}") from None
+        why = getattr(error, "reason", None) or error
+        raise TrackingError(f"no tracking server answers at {place} ({why}): {_REMEDY}") from None
+    if scheme.startswith("http"):
+        _check_http_login(uri, timeout)
+    elif scheme == "postgresql":
+        _check_database(uri, timeout)
+
+
+def _check_http_login(uri: str, timeout: float) -> None:
+    """Refuses credentials that the server refuses; those that only MLflow knows of are left to it."""
+    known = authorization(uri)
+    file = os.path.expanduser("~/.mlflow/credentials")
+    if known is None and (os.path.exists(file) or any(map(os.environ.get, _OTHER_LOGINS))):
+        return
+    page = f"{without_credentials(uri).rstrip('/')}/api/2.0/mlflow/experiments/search?max_results=1"
+    request = urllib.request.Request(page, headers={} if known is None else {"Authorization": known})
+    try:
+        urllib.request.urlopen(request, timeout=timeout).close()
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code in (401, 403):
+            what = "asks for a user and a password" if known is None else "refuses this user or password"
+            raise TrackingError(
+                f"the tracking server {without_credentials(uri)} {what}: {login_remedy('http')}"
+            ) from None
+    except (OSError, ValueError):
+        return  # it answered a moment ago; the search has patience with it
+
+
+def _check_database(uri: str, timeout: float) -> None:
+    from sqlalchemy import create_engine
+    from sqlalchemy.exc import SQLAlchemyError
+    from sqlalchemy.pool import NullPool
+
+    shown = without_credentials(uri)
+    try:
+        patience = {"connect_timeout": max(2, int(timeout))}
+        engine = create_engine(uri, poolclass=NullPool, connect_args=patience)
+        engine.connect().close()
+    except ImportError as error:
+        raise TrackingError(
+            f"a store at {shown} needs its driver ({error}): pip install 'octnas[postgres]', "
+            f"and write postgresql+psycopg://"
+        ) from None
+    except SQLAlchemyError as error:
+        reason = hidden(" ".join(str(getattr(error, "orig", error)).split()), uri)[:300]
+        raise TrackingError(
+            f"the database {shown} lets nobody in ({reason}); where it asks for a user and a password, "
+            f"{login_remedy('postgresql')}"
+        ) from None
 
 
 def prepare_environment() -> None:
     """Makes mlflow, before its import, quick to fail and quiet; what the user has set stays."""
-    # A search must not hang on its tracking server, nor send anything to anybody else.
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    # A search must not hang on its tracking server, nor send anything to anybody else. What failed is tried
+    # again by octnas, which knows what it must look up before.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     # Standard output belongs to `--json`; MLflow would print a link there whenever a run ends.
@@ -138,7 +224,7 @@ def run_link(uri: str, experiment_id: str, run_id: str | None = None) -> str:
     """Where a run, or the experiment's list of runs, is seen; for a local file the command that serves it."""
     if not uri.startswith(("http://", "https://")):
         page = _page("http://127.0.0.1:5000", experiment_id, run_id)
-        return f"mlflow server --backend-store-uri {without_password(uri)}  then  {page}"
+        return f"mlflow server --backend-store-uri {without_credentials(uri)}  then  {page}"
     parts = urlsplit(uri)
     port = f":{parts.port}" if parts.port else ""
     return _page(f"{parts.scheme}://{parts.hostname}{port}{parts.path.rstrip('/')}", experiment_id, run_id)
@@ -158,9 +244,3 @@ def with_links(note: str, experiment_id: str, run_id: str) -> str:
 def _page(root: str, experiment_id: str, run_id: str | None) -> str:
     runs = f"{root}/#/experiments/{experiment_id}/runs"
     return f"{runs}/{run_id}?{_VIEW}" if run_id else f"{runs}?{_VIEW}&viewStateShareKey=octnas"
-
-
-def without_password(uri: str) -> str:
-    """The URI as it may be shown: what stands before the host is left out."""
-    head, at, tail = uri.rpartition("@")
-    return f"{head.split('://', 1)[0]}://...@{tail}" if at and "://" in head else uri

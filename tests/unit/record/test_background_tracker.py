@@ -19,12 +19,16 @@ class Store:
         self.gate.set()
         self.broken = False
         self.refused: set[str] = set()
+        self.away = False
+        self.files_refused = False
         self.calls: list[object] = []
 
     def _take(self, call: object) -> None:
         assert self.gate.wait(30)
         if self.broken:
-            raise TrackingError("the server is away")
+            error = TrackingError("the server is away")
+            error.away = self.away
+            raise error
         self.calls.append(call)
 
     def start_search(self, header: SearchHeader) -> str:
@@ -41,6 +45,10 @@ class Store:
 
     def finish(self, state: str) -> None:
         self._take(f"finish {state}")
+
+    def settle(self) -> None:
+        if self.files_refused:
+            raise TrackingError("no file is taken")
 
 
 def _background(store: Store, warnings: list[str], retry_seconds: float = 30.0) -> BackgroundTracker:
@@ -110,3 +118,42 @@ def test_a_store_that_fails_to_the_end_ends_with_what_was_not_sent() -> None:
     assert not tracker.close("complete", timeout=30)
     assert tracker.unsent == ("1", "2")
     assert len(warnings) == 1
+
+
+def test_a_search_that_ends_waits_for_a_store_that_is_away() -> None:
+    store, warnings = Store(), []
+    store.broken = store.away = True
+    tracker = _background(store, warnings, retry_seconds=0.01)
+    tracker.log_trial(complete("1"))
+    threading.Timer(0.2, lambda: setattr(store, "broken", False)).start()
+    assert tracker.close("complete", timeout=30)
+    assert store.calls == ["start first", complete("1"), "finish complete"]
+    assert len(warnings) == 1
+
+
+def test_it_waits_no_longer_than_it_was_told() -> None:
+    store, warnings = Store(), []
+    store.broken = store.away = True
+    tracker = _background(store, warnings, retry_seconds=0.01)
+    tracker.log_trial(complete("1"))
+    assert not tracker.close("complete", timeout=0.3)
+    assert tracker.unsent == ("1",)
+    assert len(warnings) == 1
+
+
+def test_files_that_are_refused_hold_up_neither_trials_nor_the_end() -> None:
+    store, warnings = Store(), []
+    store.files_refused = True
+    tracker = _background(store, warnings, retry_seconds=0.01)
+    tracker.sync([complete("1"), complete("2"), complete("3")])
+    tracker.log_front(REPORT)
+    assert tracker.close("complete", timeout=30)
+    assert store.calls == [
+        "start first",
+        complete("1"),
+        complete("2"),
+        complete("3"),
+        REPORT,
+        "finish complete",
+    ]
+    assert warnings == ["tracking is behind, the search goes on and its journal is whole: no file is taken"]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from octnas.errors import TrackingError
-from octnas.record.tracking_store import check_store, local_folder, resolve_store, run_link, without_password
+from octnas.record.tracking_store import check_store, local_folder, resolve_store, retry_pause, run_link
 
 
 def test_the_store_is_the_argument_or_the_environment_or_a_local_file(
@@ -81,6 +81,12 @@ def test_links_open_the_view_of_runs() -> None:
     )
 
 
-def test_without_password() -> None:
-    assert without_password("postgresql://me:secret@db:5432/x") == "postgresql://...@db:5432/x"
-    assert without_password("sqlite:///x.db") == "sqlite:///x.db"
+def test_the_pause_before_another_try_is_a_number_of_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OCTNAS_TRACKING_RETRY_S", raising=False)
+    assert retry_pause() == 30
+    monkeypatch.setenv("OCTNAS_TRACKING_RETRY_S", "0.5")
+    assert retry_pause() == 0.5
+    for wrong in ("soon", "0", "-1", "nan", "inf"):
+        monkeypatch.setenv("OCTNAS_TRACKING_RETRY_S", wrong)
+        with pytest.raises(TrackingError, match=f"OCTNAS_TRACKING_RETRY_S.*{wrong}"):
+            retry_pause()

@@ -1,0 +1,62 @@
+"""A network in MLflow's registry of models, as ONNX."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from octnas.record.mlflow_runs import Runs
+
+__all__ = ["register_model"]
+
+
+def register_model(
+    runs: Runs,
+    model_name: str,
+    onnx_file: Path,
+    *,
+    run_id: str,
+    inputs: np.ndarray[Any, Any],
+    outputs: np.ndarray[Any, Any],
+    tags: Mapping[str, str],
+) -> str:
+    """Registers an ONNX file as a new version of `model_name`, kept with the run; returns the version.
+
+    Args:
+        runs: of the store.
+        model_name: made, if the registry does not have it.
+        onnx_file: the network.
+        run_id: whose artifact the file becomes.
+        inputs: an example (B, C, H, W), or (B, C, T, H, W), B left open in the signature.
+        outputs: of it, (B, classes).
+        tags: of the version, by which it is known among all versions of the run.
+    """
+    import mlflow.onnx
+    import onnx
+    from mlflow.exceptions import MlflowException
+    from mlflow.models import infer_signature
+
+    client = runs.client
+    with tempfile.TemporaryDirectory() as folder:
+        mlflow.onnx.save_model(
+            onnx.load(str(onnx_file)),
+            f"{folder}/model",
+            signature=infer_signature(inputs, outputs),
+            pip_requirements=["numpy", "onnx", "onnxruntime"],  # else MLflow tries the model to find out
+        )
+        client.log_artifacts(run_id, f"{folder}/model", "model")
+    try:
+        client.get_registered_model(model_name)
+    except MlflowException:
+        client.create_registered_model(model_name, description="Exported by octnas.")
+    source = f"{client.get_run(run_id).info.artifact_uri}/model"
+    known = client.search_model_versions(f"name = '{model_name}' and run_id = '{run_id}'")
+    version = next((each for each in known if each.tags.items() >= tags.items()), None)
+    if version is None:
+        version = client.create_model_version(model_name, source=source, run_id=run_id, tags=dict(tags))
+    return str(version.version)
