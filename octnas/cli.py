@@ -11,13 +11,14 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Literal, TextIO
+from typing import Annotated, TextIO
 
 import typer
 
-from octnas import cli_latency, cli_rank, cli_search, cli_supernet
+from octnas import cli_latency, cli_rank, cli_search, cli_supernet, cli_train
 from octnas.cli_arch import Alpha, Arch, Classes, Downsample, InputShape, Json, emit, find_arch, say
 from octnas.cli_search import Name, print_result
+from octnas.cli_train import Best, Trial, choice
 from octnas.errors import DataWarning, OctnasError, RunError
 
 __all__ = ["app", "main"]
@@ -29,10 +30,6 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-
-Best = Annotated[bool, typer.Option("--best", help="The most accurate front member that is no yardstick.")]
-Trial = Annotated[str | None, typer.Option("--trial", metavar="ID", help="A trial of the search.")]
-
 
 cli_search.register(app)
 cli_supernet.register(app)
@@ -121,50 +118,7 @@ def spaces(as_json: Json = False) -> None:
     emit({"spaces": report}, as_json, lambda: catalog_table(report))
 
 
-@app.command(epilog="Example: octnas train NAME --best --scale full")
-def train(
-    name: Name,
-    best: Best = False,
-    trial: Trial = None,
-    scale: Annotated[
-        Literal["proxy", "full", "target"] | None,
-        typer.Option(
-            help="proxy: as searched; full: all data, four times as long; target: the real network."
-        ),
-    ] = None,
-    epochs: Annotated[
-        int | None,
-        typer.Option(min=0, help="Epochs; 0 evaluates the weights of --init. Default: by scale."),
-    ] = None,
-    init: Annotated[
-        str | None,
-        typer.Option(
-            metavar="scratch|shared|torchvision|FILE",
-            help="Weights to begin from. Default: those that the search was given, else scratch.",
-        ),
-    ] = None,
-    data: Annotated[
-        str | None,
-        typer.Option(help="Data set, or a folder of images or of videos by class. Default: the search's."),
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the training.")] = 0,
-    tracking_uri: Annotated[str | None, typer.Option(help="MLflow store. Default: the search's.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Train a winner. The default scale is target where a GPU is present, else full."""
-    from octnas import engine
-
-    report = engine.train(
-        name,
-        _choice(best, trial),
-        scale=scale,
-        epochs=epochs,
-        data=data,
-        seed=seed,
-        init=init,
-        tracking_uri=tracking_uri,
-    )
-    emit(report, as_json, lambda: engine.training_text(report))
+cli_train.register(app)
 
 
 @app.command(epilog="Example: octnas export NAME --best --to my-model")
@@ -179,7 +133,7 @@ def export(
     """Write a winner as ONNX, torch.export and safetensors, checked after reload."""
     from octnas import engine
 
-    report = engine.export(name, _choice(best, trial), to=to, tracking_uri=tracking_uri)
+    report = engine.export(name, choice(best, trial), to=to, tracking_uri=tracking_uri)
     emit(report, as_json, lambda: engine.export_text(report))
 
 
@@ -243,12 +197,3 @@ def _usage_text(error: typer.TyperException) -> str:
         if value not in message:
             return f"{message}, but got {value!r}"
     return message
-
-
-def _choice(best: bool, trial: str | None) -> str | None:
-    """The trial that --best or --trial names; None stands for the best."""
-    if best == (trial is not None):
-        raise RunError(
-            "exactly one of --best and --trial ID must be given: `octnas front NAME` lists the trials"
-        )
-    return trial

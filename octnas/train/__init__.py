@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from octnas.train.evaluate import evaluate_network
     from octnas.train.proxy import ProxyTraining
+    from octnas.train.recipe import Scale, settings_at_scale
     from octnas.train.settings import TrainSettings, settings_from_proxy
     from octnas.train.speed import Mode, choose_device, mode_of
     from octnas.train.weights import load_weights, save_weights
-    from octnas.train.winner import Scale, TrainingReport, settings_at_scale, train_and_keep
+    from octnas.train.winner import TrainingReport, train_and_keep
 
 __all__ = [
     "Mode",
@@ -35,7 +36,7 @@ __all__ = [
 _MODULES = {
     "Mode": "speed",
     "ProxyTraining": "proxy",
-    "Scale": "winner",
+    "Scale": "recipe",
     "TrainSettings": "settings",
     "TrainingReport": "winner",
     "choose_device": "speed",
@@ -43,7 +44,7 @@ _MODULES = {
     "load_weights": "weights",
     "mode_of": "speed",
     "save_weights": "weights",
-    "settings_at_scale": "winner",
+    "settings_at_scale": "recipe",
     "settings_from_proxy": "settings",
     "train_and_keep": "winner",
 }

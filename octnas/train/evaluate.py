@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from octnas.data import Split, normalise
 from octnas.train.speed import Mode
+from octnas.train.team import Team
 
 __all__ = ["evaluate_network", "to_input"]
 
@@ -32,11 +34,13 @@ def evaluate_network(
     mode: Mode,
     batch_size: int = 250,
     forward: Callable[[Tensor], Tensor] | None = None,
+    team: Team | None = None,
 ) -> tuple[float, float]:
     """Accuracy (0 to 1) and mean cross-entropy (nats an image) over all images of a split.
 
     `mean` and `std` are those of the image set. The network is left in the mode (training or not) in which
-    it came. `forward` calls the network, where that is not to be done directly.
+    it came. `forward` calls the network, where that is not to be done directly. The workers of a `team` all
+    call this with equal networks, evaluate a share of the images each, and get the numbers of all.
     """
     was_training = network.training
     network.eval()
@@ -45,7 +49,8 @@ def evaluate_network(
     seen = 0
     try:
         with torch.inference_mode():
-            for images, labels in split.batches(batch_size):
+            order = None if team is None else np.arange(team.rank, len(split), team.size)
+            for images, labels in split.batches(batch_size, order=order):
                 x = to_input(images.to(mode.device, non_blocking=True), mean=mean, std=std, mode=mode)
                 with mode.autocast():
                     logits = (forward or network)(x)
@@ -56,4 +61,7 @@ def evaluate_network(
                 seen += len(labels)
     finally:
         network.train(was_training)
+    if team is not None:
+        sums = team.summed(torch.stack([correct.double(), loss, torch.full_like(loss, seen)])).tolist()
+        return sums[0] / sums[2], sums[1] / sums[2]
     return correct.item() / seen, loss.item() / seen

@@ -1,8 +1,12 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, in a folder or in an object store."""
 
 from __future__ import annotations
 
+import io
 import os
+import shutil
+import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -10,26 +14,57 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from octnas.errors import RunError
+from octnas.storage import Place, put_whole, reason_of
 
-__all__ = ["written_whole"]
+__all__ = ["readable", "written_whole"]
 
 
 @contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to; it takes `path`'s place when the block ends without an error.
+def written_whole(path: Place) -> Iterator[Path]:
+    """A local path to write to; what was written takes `path`'s place when the block ends without an error.
+
+    Every writer has a path of its own: of several that write at once the last one's file stays.
 
     Raises:
         RunError: the file, or a folder above it, cannot be written.
     """
-    part = path.with_name(f".{path.name}.part")
+    folder: Path | None = None
+    part = Path()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(path, Path):
+            part = path.with_name(f".{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.part")
+            path.parent.mkdir(parents=True, exist_ok=True)
+        else:
+            folder = Path(tempfile.mkdtemp(prefix="octnas-"))
+            part = folder / path.name
         yield part
-        os.replace(part, path)
+        if isinstance(path, Path):
+            os.replace(part, path)
+        else:
+            try:
+                put_whole(part, path)
+            except Exception as error:  # each client has errors of its own
+                raise _unwritable(path, error) from error
     # torch and safetensors wrap the system's error (a full disk, say) in errors of their own.
     except (OSError, RuntimeError, SafetensorError) as error:
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
-        raise RunError(f"{path} must be writable, but is not: {reason}") from error
+        if isinstance(error, RunError):
+            raise
+        raise _unwritable(path, error) from error
     finally:
-        with suppress(OSError):
-            part.unlink()
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+        else:
+            with suppress(OSError):
+                part.unlink()
+
+
+def readable(path: Place) -> Path | io.BytesIO:
+    """What `torch.load` and the like read a file from: its path, or its bytes where it is not a local one.
+
+    Raises whatever the client of a store does.
+    """
+    return path if isinstance(path, Path) else io.BytesIO(path.read_bytes())
+
+
+def _unwritable(path: Place, error: BaseException) -> RunError:
+    return RunError(f"{path} must be writable, but is not: {reason_of(error)}")

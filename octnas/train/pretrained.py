@@ -24,6 +24,7 @@ from octnas.architecture import Architecture
 from octnas.backbones import Conv, Head, LayerTable, Plain, is_users
 from octnas.errors import ArchitectureError, RunError
 from octnas.nn import build, inflate
+from octnas.storage import Place
 
 __all__ = ["begins_anew", "digest_of", "fitted_state", "read_state"]
 
@@ -38,7 +39,7 @@ _OLD_DENSE = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")
 """As torchvision's files still spell DenseNet's names: `norm.1.weight`, for its networks' `norm1.weight`."""
 
 
-def read_state(source: Path | bytes, *, name: str = "") -> dict[str, Tensor]:
+def read_state(source: Place | bytes, *, name: str = "") -> dict[str, Tensor]:
     """The tensors of a safetensors file, or of a state dict saved by `torch.save`, on the processor.
 
     A state dict may lie in a checkpoint under one of `WRAPPERS`. No code of the file is run.
@@ -52,6 +53,8 @@ def read_state(source: Path | bytes, *, name: str = "") -> dict[str, Tensor]:
     """
     label = name or ("the given weights" if isinstance(source, bytes) else str(source))
     try:
+        if not isinstance(source, Path | bytes):
+            source = source.read_bytes()
         value = _safetensors(source) if _head(source)[8:9] == b"{" else _saved(source)
     except OSError as error:
         raise RunError(f"weights must be a file that can be read, but {label}: {error.strerror}") from None

@@ -7,30 +7,35 @@ the same images in the same order, and a checkpoint needs no state of a random g
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from octnas.architecture import Architecture
-from octnas.data import ImageSet, Split, augment
-from octnas.errors import RunError, TrainingDivergedError
-from octnas.nn import build
+from octnas.data import ImageSet, Split, StreamedSplit, augment
+from octnas.errors import DataError, RunError, TrainingDivergedError
+from octnas.nn import OctaveNetwork, build
 from octnas.record import EpochScore
+from octnas.storage import Place
+from octnas.train.average import WeightAverage
 from octnas.train.evaluate import evaluate_network, to_input
-from octnas.train.files import written_whole
-from octnas.train.form import fastest_form
+from octnas.train.files import readable, written_whole
+from octnas.train.form import Forward, fastest_form
+from octnas.train.mixup import draw_mixing
+from octnas.train.optimizer import make_optimizer
 from octnas.train.pretrained import digest_of
 from octnas.train.recalibrate import calibration_batches, recalibrate
 from octnas.train.schedule import learning_rate
 from octnas.train.settings import TrainSettings
 from octnas.train.speed import mode_of
+from octnas.train.team import Team
 
 __all__ = ["ProxyTraining"]
 
@@ -38,7 +43,7 @@ CHECK_EVERY = 50
 """Steps between two looks at the losses: on a GPU each look waits for the device."""
 SUBSET_SEED = 0
 """Of the subsets of training and validation images, the same for all trials of all seeds."""
-_ORDER, _AUGMENT = 1, 2
+_ORDER, _AUGMENT, _CROP, _MIX = 1, 2, 4, 5  # 3 is a supernet's
 
 
 class ProxyTraining:
@@ -47,6 +52,9 @@ class ProxyTraining:
     Args:
         initial: the weights that it begins from, a state dict that fits strictly (`fitted_state`); drawn by
             the seed, if not given. Of its batch-norm statistics nothing is used: they are estimated anew.
+        team: the workers that train it together, of which this process is one; None: it trains alone. All of
+            them call the same methods in the same order, and get the same numbers.
+        device: where it runs, if not where the settings say.
 
     Attributes:
         network: the network being trained, on the device that was chosen.
@@ -63,12 +71,15 @@ class ProxyTraining:
         *,
         seed: int,
         initial: Mapping[str, Tensor] | None = None,
+        team: Team | None = None,
+        device: str | None = None,
     ) -> None:
         self.architecture = architecture
         self.data = data
         self.settings = settings
         self.seed = seed
-        self.mode = mode_of(settings)
+        self.team = team
+        self.mode = mode_of(settings if device is None else dataclasses.replace(settings, device=device))
         self._train = _subset(data.train, settings.train_images)
         self._val = _subset(data.val, settings.val_images)
         self._bounds = settings.step_bounds(len(self._train))
@@ -99,7 +110,15 @@ class ProxyTraining:
             mode=self.mode,
             compiled=settings.compiles(self.mode.device.type, len(self._train)),
         )
-        self._optimizer = _optimizer(self.network, settings)
+        self._optimizer = make_optimizer(self.network, settings)
+        self._trained = self._forward if team is None else team.joined(self.network, self._forward)
+        self._average = WeightAverage(self.network, settings.ema) if settings.ema else None
+        self._average_scored = -1
+
+    @property
+    def result(self) -> OctaveNetwork:
+        """The network to score and keep: the average of the weights where the settings ask for one."""
+        return self.network if self._average is None else self._average.network
 
     @property
     def epoch(self) -> int:
@@ -128,6 +147,8 @@ class ProxyTraining:
         ready = time.perf_counter()
         first, last = self.step, self._bounds[self.epoch]
         images, train_loss = self.train_steps(last - first)
+        if self.team is not None:
+            self.team.average_buffers(self.network)
         trained = time.perf_counter()
         accuracy, loss = self.validate(full=full_validation)
         if not np.isfinite(loss):
@@ -158,15 +179,7 @@ class ProxyTraining:
 
     def validate(self, *, full: bool = True) -> tuple[float, float]:
         """Accuracy (0 to 1) and mean cross-entropy on all validation images, or on the settings' subset."""
-        return evaluate_network(
-            self.network,
-            self.data.val if full else self._val,
-            mean=self.data.mean,
-            std=self.data.std,
-            mode=self.mode,
-            batch_size=self.settings.val_batch_size,
-            forward=self._forward,
-        )
+        return self._evaluated(self.data.val if full else self._val)
 
     def test_accuracy(self) -> float:
         """Accuracy (0 to 1) on all test images.
@@ -176,16 +189,36 @@ class ProxyTraining:
         """
         if self.data.test is None:
             raise RunError(f"test images are needed, but {self.data.name} has none")
-        accuracy, _ = evaluate_network(
-            self.network,
-            self.data.test,
+        return self._evaluated(self.data.test)[0]
+
+    def _evaluated(self, split: Split) -> tuple[float, float]:
+        """Accuracy and loss of the result, in the number format of the training."""
+        forward = self._forward
+        if self._average is not None:
+            forward = self._average_forward()
+        return evaluate_network(
+            self.result,
+            split,
             mean=self.data.mean,
             std=self.data.std,
             mode=self.mode,
             batch_size=self.settings.val_batch_size,
-            forward=self._forward,
+            forward=forward,
+            team=self.team,
         )
-        return accuracy
+
+    def _average_forward(self) -> Forward:
+        """Calls the average; its batch-norm statistics are estimated anew where its weights have changed."""
+        network = self.result
+        size = (self.data.size, self.data.size)
+        forward = fastest_form(
+            network, size=size, clips=self.data.frames is not None, mode=self.mode, compiled=False
+        )
+        if self._average_scored != self.step:
+            batches = calibration_batches(self._train, self.data, self.mode)
+            recalibrate(network, batches, mode=self.mode, forward=forward)
+            self._average_scored = self.step
+        return forward
 
     def train_steps(self, count: int) -> tuple[int, float]:
         """Runs `count` steps, without a score; returns the images trained on and the mean loss of the steps.
@@ -206,10 +239,13 @@ class ProxyTraining:
             loss = self._backward(inputs, labels)
             optimizer.step()
             self.step += 1
+            if self._average is not None:
+                self._average.update(network, self.step)
             images += len(labels)
             unchecked.append(loss)
             if len(unchecked) == CHECK_EVERY or self.step == last:
-                values = torch.stack(unchecked).double().cpu()
+                values = torch.stack(unchecked).double()
+                values = values.cpu() if self.team is None else self.team.summed(values) / self.team.size
                 bad = ~torch.isfinite(values)
                 if bool(bad.any()):
                     index = int(bad.nonzero()[0])
@@ -218,26 +254,51 @@ class ProxyTraining:
                     raise TrainingDivergedError(_diverged(what, step, settings))
                 loss_sum += float(values.sum())
                 unchecked.clear()
+        if self.step < last:
+            raise DataError(
+                f"a batch needs a readable image, but {last - self.step} of {self.data.name} have none: "
+                "replace the damaged files"
+            )
+        if self.team is not None:
+            images = int(self.team.summed(torch.tensor(images)))
         return images, loss_sum / count
 
     def _backward(self, inputs: Tensor, labels: Tensor) -> Tensor:
         """Adds the gradients of one step; returns its loss, detached."""
+        settings, mixing = self.settings, None
+        if settings.mixup:
+            rank = 0 if self.team is None else self.team.rank
+            batch = self.seed, _MIX, self.step
+            mixing = draw_mixing(settings.mixup, len(labels), batch=batch, rank=rank)
+            inputs = mixing.inputs(inputs)
         with self.mode.autocast():
-            logits = self._forward(inputs)
-        loss = functional.cross_entropy(logits.float(), labels, label_smoothing=self.settings.label_smoothing)
+            logits = self._trained(inputs)
+        logits, smoothing = logits.float(), settings.label_smoothing
+        if mixing is None:
+            loss = functional.cross_entropy(logits, labels, label_smoothing=smoothing)
+        else:
+            loss = mixing.loss(logits, labels, label_smoothing=smoothing)
+        if self.team is not None:
+            loss = loss * self.team.weight(min(settings.batch_size, len(self._train)))
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
 
     def _batches(self, first: int, last: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Inputs and labels of the steps `first` to `last` - 1, on the device."""
-        device, data = self.mode.device, self.data
-        size = min(self.settings.batch_size, len(self._train))
-        order = np.concatenate([self._order(step, size) for step in range(first, last)])
-        for step, (images, labels) in enumerate(self._train.batches(size, order=order), start=first):
+        """Inputs and labels, or a worker's share, of the steps `first` to `last` - 1, on the device."""
+        device, data, train = self.mode.device, self.data, self._train
+        size = min(self.settings.batch_size, len(train))
+        mine = slice(0, size) if self.team is None else self.team.share(size)
+        order = np.concatenate([self._order(step, size)[mine] for step in range(first, last)])
+        cropped = self.settings.random_crop and isinstance(train, StreamedSplit)
+        if isinstance(train, StreamedSplit) and cropped:
+            train = train.cropped(_entropy(self.seed, _CROP, first // self._pass_steps))
+        batches = train.batches(mine.stop - mine.start, order=order)
+        for step, (images, labels) in enumerate(batches, start=first):
             images = images.to(device, non_blocking=True)
             if self.settings.augment:
                 self._generator.manual_seed(_entropy(self.seed, _AUGMENT, step))
-                images = augment(images, self._generator, flip=data.flip)
+                share = None if self.team is None else (size, mine.start)
+                images = augment(images, self._generator, flip=data.flip, shift=not cropped, share=share)
             yield (
                 to_input(images, mean=data.mean, std=data.std, mode=self.mode),
                 labels.to(device, non_blocking=True),
@@ -251,7 +312,7 @@ class ProxyTraining:
             self._permutation, self._pass = rng.permutation(len(self._train)), number
         return self._permutation[place * size : (place + 1) * size]
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Place) -> None:
         """Writes a checkpoint, whole or not at all; `torch.load(path, weights_only=True)` reads it.
 
         Raises:
@@ -264,10 +325,12 @@ class ProxyTraining:
             "network": self.network.state_dict(),
             "optimizer": self._optimizer.state_dict(),
         }
-        with written_whole(Path(path)) as part:
+        if self._average is not None:
+            state["average"] = self._average.network.state_dict()
+        with written_whole(path) as part:
             torch.save(state, part)
 
-    def load(self, path: Path) -> None:
+    def load(self, path: Place) -> None:
         """Takes the training up where `save` left it; it then goes on bit for bit as if never interrupted.
 
         Raises:
@@ -283,11 +346,14 @@ class ProxyTraining:
                 )
         self.network.load_state_dict(state["network"])
         self._optimizer.load_state_dict(state["optimizer"])
+        if self._average is not None:
+            self._average.network.load_state_dict(state["average"])
+            self._average_scored = -1
         self.scores = [EpochScore.from_dict(score) for score in state["scores"]]
         self.step = state["step"]
         self._calibrated = self._initial is None or self.step > 0
 
-    def same_as(self, path: Path) -> bool:
+    def same_as(self, path: Place) -> bool:
         """Whether `path` is a readable checkpoint of this very training."""
         try:
             return bool(_read(path, torch.device("cpu"))["identity"] == self._identity())
@@ -301,13 +367,14 @@ class ProxyTraining:
             "seed": self.seed,
             "data": self.data.fingerprint,
             "settings": repr(self.settings),
+            **self.settings.extras(),
             **({} if self._initial is None else {"initial": self._initial}),
         }
 
 
-def _read(path: Path, device: torch.device) -> dict[str, Any]:
+def _read(path: Place, device: torch.device) -> dict[str, Any]:
     try:
-        state: dict[str, Any] = torch.load(Path(path), map_location=device, weights_only=True)
+        state: dict[str, Any] = torch.load(readable(path), map_location=device, weights_only=True)
         missing = {"identity", "scores", "step", "network", "optimizer"} - state.keys()
     except Exception as error:  # a damaged file makes the unpickler raise anything
         reason = " ".join(str(error).split())[:200]
@@ -319,21 +386,6 @@ def _read(path: Path, device: torch.device) -> dict[str, Any]:
 
 def _subset(split: Split, count: int | None) -> Split:
     return split if count is None or count >= len(split) else split.subset(count, SUBSET_SEED)
-
-
-def _optimizer(network: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
-    decayed = [p for p in network.parameters() if p.ndim > 1]
-    plain = [p for p in network.parameters() if p.ndim <= 1]
-    groups = [
-        {"params": decayed, "weight_decay": settings.weight_decay},
-        {"params": plain, "weight_decay": 0.0},
-    ]
-    if settings.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.99), fused=True)
-    nesterov = settings.momentum > 0
-    return torch.optim.SGD(
-        groups, lr=settings.learning_rate, momentum=settings.momentum, nesterov=nesterov, fused=True
-    )
 
 
 def _entropy(*parts: int) -> int:

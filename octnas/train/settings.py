@@ -6,7 +6,7 @@ epochs, and one of `evaluations` equal shares of the steps where it is given in 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol, get_args
 
 from octnas.errors import OctnasError, unknown_name
@@ -112,6 +112,13 @@ class TrainSettings:
     """"auto": a GPU where there is one; else a name such as "cpu" or "cuda:0"."""
     threads: int | None = 1
     """CPU threads of this process while it trains; None leaves them as they are."""
+    # Not in the text by which checkpoints know their training: see `extras`.
+    mixup: float = field(default=0.0, repr=False)
+    """Alpha of the Beta distribution by which images are blended (`octnas.train.mixup`); 0: none."""
+    ema: float = field(default=0.0, repr=False)
+    """Decay a step of the average of weights that is scored and kept (`octnas.train.average`); 0: none."""
+    random_crop: bool = field(default=False, repr=False)
+    """Of images that are read from a folder as they are needed: random crops in place of random shifts."""
 
     def __post_init__(self) -> None:
         if (self.epochs is None) == (self.steps is None):
@@ -129,7 +136,9 @@ class TrainSettings:
             )
         if not self.learning_rate > 0:
             raise SettingsError(f"`learning_rate > 0` must hold, but got {self.learning_rate}")
-        for name in ("momentum", "label_smoothing", "warmup"):
+        if not 0 <= self.mixup <= 10:
+            raise SettingsError(f"`0 <= mixup <= 10` must hold, but got {self.mixup}")
+        for name in ("momentum", "label_smoothing", "warmup", "ema"):
             if not 0 <= getattr(self, name) < 1:
                 raise SettingsError(f"`0 <= {name} < 1` must hold, but got {getattr(self, name)}")
         if self.weight_decay < 0:
@@ -138,6 +147,11 @@ class TrainSettings:
             raise unknown_name("optimizer", str(self.optimizer), get_args(Optimizer))
         if self.precision not in get_args(Precision):
             raise unknown_name("precision", str(self.precision), get_args(Precision))
+
+    def extras(self) -> dict[str, str]:
+        """Those of the settings that few trainings have and `repr` leaves out, by name, as text."""
+        values = {"mixup": self.mixup, "ema": self.ema, "random_crop": self.random_crop}
+        return {name: repr(value) for name, value in values.items() if value}
 
     @property
     def scores(self) -> int:

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from octnas.errors import RunError
+from octnas.storage import Place
 from octnas.train.files import written_whole
 
 __all__ = ["load_weights", "save_state", "save_weights", "write_weights"]
@@ -39,23 +40,23 @@ def _umask() -> int:
     return mask
 
 
-def save_weights(network: torch.nn.Module, path: Path) -> None:
+def save_weights(network: torch.nn.Module, path: Place) -> None:
     """`write_weights`, whole or not at all.
 
     Raises:
         RunError: the file cannot be written.
     """
-    with written_whole(Path(path)) as part:
+    with written_whole(path) as part:
         write_weights(network, part)
 
 
-def save_state(state: Mapping[str, Tensor], path: Path) -> None:
+def save_state(state: Mapping[str, Tensor], path: Place) -> None:
     """A state dict as `save_weights` writes a network's.
 
     Raises:
         RunError: the file cannot be written.
     """
-    with written_whole(Path(path)) as part:
+    with written_whole(path) as part:
         _write_state(state, part)
 
 

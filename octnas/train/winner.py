@@ -12,32 +12,28 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 from torch import Tensor
 
 from octnas.architecture import Architecture
 from octnas.data import ImageSet
-from octnas.errors import afterwards, unknown_name
+from octnas.errors import afterwards
 from octnas.record import EpochScore
 from octnas.train.evaluate import evaluate_network
 from octnas.train.files import written_whole
 from octnas.train.memory import PeakMemory
 from octnas.train.proxy import ProxyTraining
+from octnas.train.recipe import Scale
 from octnas.train.settings import TrainSettings
-from octnas.train.weights import save_weights
+from octnas.train.weights import save_state
 
-__all__ = ["Progress", "Scale", "TrainingReport", "settings_at_scale", "train_and_keep"]
+__all__ = ["CHECKPOINT", "Outcome", "Progress", "TrainingReport", "keep", "reached", "train_and_keep"]
 
-Scale = Literal["proxy", "full", "target"]
-"""proxy: as in the search; full: the proxy network, all training images, four times the epochs; target: the
-target network at the target's input size."""
 Progress = Callable[[EpochScore, int], None]
 """Called after each epoch with its score and the number of epochs of the whole training."""
 
-FULL_FACTOR = 4
-TARGET_EPOCHS = 30
-"""Passes of a target training where none are asked for."""
+CHECKPOINT = "checkpoint.pt"
 SCHEMA_VERSION = 1
 
 
@@ -61,9 +57,14 @@ class TrainingReport:
     input_shape: tuple[int, ...]
     """(C, H, W) of an image, or (C, T, H, W) of a clip, in px."""
     peak_memory_mb: float
-    """10^6 bytes that were held at most: on a GPU by tensors, else by the whole process with its data."""
+    """10^6 bytes that were held at most: on a GPU by tensors, else by the whole process with its data; of
+    several workers the first one's."""
     init: str = "scratch"
     """The weights that it began from: "scratch", "shared", "torchvision", or a file."""
+    workers: int = 1
+    """Processes that trained it together at the end."""
+    settings: TrainSettings
+    """The recipe."""
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values, the keys of `octnas train --json` among them."""
@@ -72,28 +73,59 @@ class TrainingReport:
             "checkpoint": str(self.checkpoint),
             "scores": [score.to_dict() for score in self.scores],
             "input_shape": list(self.input_shape),
+            "settings": dataclasses.asdict(self.settings),
         }
 
 
-def settings_at_scale(
-    settings: TrainSettings, scale: Scale, *, images: int, epochs: int | None = None
-) -> TrainSettings:
-    """The settings of a winner's training.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """A training that is done, before it is kept."""
 
-    Args:
-        settings: those of the search's proxy.
-        images: number of training images of the data set.
-        epochs: passes over the training images, where the scale's own number is not wanted.
-    """
-    if scale not in get_args(Scale):
-        raise unknown_name("scale", str(scale), get_args(Scale))
-    if scale == "proxy":
-        return settings if epochs is None else dataclasses.replace(settings, epochs=epochs, steps=None)
-    if epochs is None:
-        trained = min(images, settings.train_images or images)
-        epochs = TARGET_EPOCHS if scale == "target" else max(1, round(FULL_FACTOR * settings.passes(trained)))
-    # A proxy is too short to profit from augmentation; a training of many passes needs it.
-    return dataclasses.replace(settings, epochs=epochs, steps=None, train_images=None, augment=True)
+    state: Mapping[str, Tensor]
+    """The state dict, on the processor."""
+    scores: tuple[EpochScore, ...]
+    val: tuple[float, float]
+    """Accuracy and loss on all validation images, in float32."""
+    test: float | None
+    """Accuracy on all test images, in float32."""
+    seconds: float
+    peak_memory_mb: float
+    precision: str
+    device: str
+    workers: int
+
+
+def reached(training: ProxyTraining, memory: PeakMemory) -> Outcome:
+    """Evaluates a training that is done; of a team every worker calls it."""
+    begin = time.perf_counter()
+    # Exported models compute in float32, so the accuracies that go with them are measured so.
+    mode = dataclasses.replace(training.mode, precision="fp32")
+    data = training.data
+    splits = {"val": data.val, "test": data.test}
+    values = {
+        name: evaluate_network(
+            training.result,
+            split,
+            mean=data.mean,
+            std=data.std,
+            mode=mode,
+            batch_size=training.settings.val_batch_size,
+            team=training.team,
+        )
+        for name, split in splits.items()
+        if split is not None
+    }
+    return Outcome(
+        state={name: value.detach().cpu() for name, value in training.result.state_dict().items()},
+        scores=tuple(training.scores),
+        val=values["val"],
+        test=values["test"][0] if "test" in values else None,
+        seconds=sum(score.seconds for score in training.scores) + time.perf_counter() - begin,
+        peak_memory_mb=round(memory.megabytes(), 1),
+        precision=training.mode.precision,
+        device=training.mode.device.type,
+        workers=1 if training.team is None else training.team.size,
+    )
 
 
 def train_and_keep(
@@ -110,7 +142,7 @@ def train_and_keep(
     initial: Mapping[str, Tensor] | None = None,
     only_recalibrate: bool = False,
 ) -> TrainingReport:
-    """Trains a network, or on from where it was interrupted, and keeps it under `folder`.
+    """Trains a network in this process, or on from where it was interrupted, and keeps it under `folder`.
 
     Args:
         architecture: of the network that is trained: the proxy's, or the target's at scale "target".
@@ -124,45 +156,60 @@ def train_and_keep(
         RunError: the folder cannot be written.
         TrainingDivergedError: the loss did not stay finite.
     """
-    checkpoint = folder / "checkpoint.pt"
     training = ProxyTraining(architecture, data, settings, seed=seed, initial=initial)
     memory = PeakMemory(training.mode.device)
     if only_recalibrate:
         training.recalibrate()
     else:
-        _train(training, checkpoint, progress)
-    begin = time.perf_counter()
-    # Exported models compute in float32, so the accuracies that go with them are measured so.
-    mode = dataclasses.replace(training.mode, precision="fp32")
-    splits = {"val": data.val, "test": data.test}
-    reached = {
-        name: evaluate_network(
-            training.network,
-            split,
-            mean=data.mean,
-            std=data.std,
-            mode=mode,
-            batch_size=settings.val_batch_size,
-        )
-        for name, split in splits.items()
-        if split is not None
-    }
+        _train(training, folder / CHECKPOINT, progress)
+    return keep(
+        reached(training, memory),
+        architecture,
+        data,
+        settings,
+        scale=scale,
+        seed=seed,
+        folder=folder,
+        source=source,
+        init=init,
+    )
+
+
+def keep(
+    outcome: Outcome,
+    architecture: Architecture,
+    data: ImageSet,
+    settings: TrainSettings,
+    *,
+    scale: Scale,
+    seed: int,
+    folder: Path,
+    source: str | None = None,
+    init: str = "scratch",
+) -> TrainingReport:
+    """Writes what a training has reached, and removes its checkpoint; see `train_and_keep`.
+
+    Raises:
+        RunError: the folder cannot be written.
+    """
     weights = folder / "weights.safetensors"
-    save_weights(training.network, weights)
+    save_state(outcome.state, weights)
     report = TrainingReport(
         scale=scale,
-        epochs=training.epoch,
-        accuracy=reached["val"][0],
-        loss=reached["val"][1],
-        test_accuracy=reached["test"][0] if "test" in reached else None,
+        epochs=len(outcome.scores),
+        accuracy=outcome.val[0],
+        loss=outcome.val[1],
+        test_accuracy=outcome.test,
         checkpoint=weights,
         seed=seed,
         data=data.name,
-        seconds=sum(score.seconds for score in training.scores) + time.perf_counter() - begin,
-        scores=tuple(training.scores),
+        seconds=outcome.seconds,
+        scores=outcome.scores,
         input_shape=data.shape,
-        peak_memory_mb=round(memory.megabytes(), 1),
+        peak_memory_mb=outcome.peak_memory_mb,
         init=init,
+        workers=outcome.workers,
+        settings=settings,
     )
     facts = {
         "schema_version": SCHEMA_VERSION,
@@ -178,14 +225,13 @@ def train_and_keep(
         "std": list(data.std),
         "data_fingerprint": data.fingerprint,
         "data_licence": data.licence,
-        "settings": dataclasses.asdict(settings),
-        "precision": training.mode.precision,
-        "device": training.mode.device.type,
+        "precision": outcome.precision,
+        "device": outcome.device,
     }
     with written_whole(folder / "training.json") as part:
         part.write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    if not only_recalibrate:
-        checkpoint.unlink(missing_ok=True)
+    if outcome.scores:
+        (folder / CHECKPOINT).unlink(missing_ok=True)
     return report
 
 

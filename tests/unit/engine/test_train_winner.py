@@ -117,7 +117,10 @@ def test_a_scale_is_a_network_its_input_and_a_length(
     lows = Architecture.from_json(json.dumps(facts["architecture"])).alphas
     assert lows == run.record("t1").architecture.alphas
     on_cpu = not torch.cuda.is_available()
-    assert len(told) == (scale == "target" and on_cpu)
+    assert told[0].startswith(
+        f"recipe: {epochs} epochs of batches of 4, AdamW, learning rate 0.01 by a cosine"
+    )
+    assert len(told) == 1 + (scale == "target" and on_cpu)
     assert f"{100 * report.accuracy:.2f} %" in training_text(report.to_dict())
 
 
@@ -174,7 +177,7 @@ def test_training_the_best_is_logged_with_its_scores(
     assert json.loads(json.dumps(report))["checkpoint"].endswith("t1-full/weights.safetensors")
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert [line[:9] for line in captured.err.splitlines()] == ["epoch 1/2", "epoch 2/2"]
+    assert [line[:9] for line in captured.err.splitlines()] == ["recipe: 2", "epoch 1/2", "epoch 2/2"]
 
 
 def test_a_search_without_a_complete_trial_has_no_best(run: RunFolder) -> None:
@@ -234,7 +237,11 @@ def test_a_training_begins_from_the_weights_that_its_search_was_given(run: RunFo
     report = train_winner(given, "t1", scale="full", epochs=1, notice=told.append)
     assert report.init == "torchvision"
     assert "1 epochs of dots, begun from torchvision's weights, seed 0" in training_text(report.to_dict())
-    assert [line.partition(" ")[0] for line in told] == ["resnet18.safetensors:", "resnet18.safetensors"]
+    assert [line.partition(" ")[0] for line in told] == [
+        "resnet18.safetensors:",
+        "resnet18.safetensors",
+        "recipe:",
+    ]
     scratch = train_winner(given, "t1", scale="full", epochs=1, init="scratch")
     assert scratch.init == "scratch"
     assert "begun from" not in training_text(scratch.to_dict())

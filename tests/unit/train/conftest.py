@@ -1,49 +1,23 @@
-"""A task that a tiny network learns in seconds: bright squares in one of four corners of 16 px images."""
+"""A task, a network and settings with which a training takes seconds."""
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
+from corners import corners_set, tiny_architecture
 
 from octnas.architecture import Architecture
-from octnas.data import ImageSet, MemorySplit
+from octnas.data import ImageSet
 from octnas.train import TrainSettings
-
-
-def corner_split(count: int, seed: int) -> MemorySplit:
-    rng = np.random.default_rng(seed)
-    labels = np.arange(count) % 4
-    images = rng.integers(0, 90, (count, 16, 16, 1), dtype=np.uint8)
-    for image, label in zip(images, labels, strict=True):
-        row, column = divmod(int(label), 2)
-        image[8 * row + 2 : 8 * row + 6, 8 * column + 2 : 8 * column + 6] += np.uint8(120)
-    return MemorySplit(images=images, labels=labels.astype(np.int64), size=16, channels=1)
 
 
 @pytest.fixture(scope="session")
 def corners() -> ImageSet:
-    return ImageSet(
-        name="corners",
-        classes=("a", "b", "c", "d"),
-        channels=1,
-        size=16,
-        train=corner_split(200, 0),
-        val=corner_split(80, 1),
-        test=corner_split(40, 2),
-        fingerprint="0" * 12,
-        licence="none",
-        origin="test",
-        flip=False,
-        mean=(0.2,),
-        std=(0.15,),
-    )
+    return corners_set()
 
 
 @pytest.fixture(scope="session")
 def tiny() -> Architecture:
-    return Architecture.uniform(
-        "resnet18", alpha=0.5, width=4, stem="small", input_size=32, downsample="pooled"
-    )
+    return tiny_architecture()
 
 
 @pytest.fixture
