@@ -11,7 +11,7 @@ import typer
 
 from octnas.cli_arch import Json, emit, say
 from octnas.engine.samplers import DEFAULT_SAMPLER, Sampler
-from octnas.errors import Interrupted
+from octnas.errors import Interrupted, RunError, TrackingError
 
 if TYPE_CHECKING:
     from octnas.front import SearchResult
@@ -59,7 +59,10 @@ def search(
     ] = None,
     data: Annotated[
         str | None,
-        typer.Option(help="Data set, or a folder of images or of videos by class. Default: the space's."),
+        typer.Option(
+            help="Data set, or a folder or archive of images or of videos by class, or its URI. "
+            "Default: the space's."
+        ),
     ] = None,
     trials: Annotated[int, typer.Option(min=1, help="Candidates to try; yardsticks come on top.")] = 24,
     max_minutes: Annotated[
@@ -109,6 +112,21 @@ def search(
         float | None,
         typer.Option(min=0.0, help="GPUs for a trial. Default: a share of a GPU that is present."),
     ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT|auto",
+            help="Run trials on this Ray cluster; auto: the one that this machine is in. Default: here.",
+        ),
+    ] = None,
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER|URI",
+            help="Where weights are kept: a folder that all nodes share, or an fsspec URI such as "
+            "s3://bucket/octnas. Default: with the run.",
+        ),
+    ] = None,
     tracking_uri: Annotated[
         str | None, typer.Option(help="MLflow store. Default: MLFLOW_TRACKING_URI or ./mlflow.db.")
     ] = None,
@@ -131,6 +149,8 @@ def search(
     from octnas import engine
 
     if dry_run:
+        if cluster is not None:
+            say("a dry run joins no cluster: its estimate is for this machine alone")
         report = engine.dry_run(
             space,
             budget_gflops=budget_gflops,
@@ -143,6 +163,7 @@ def search(
             confirm=confirm,
             cpus_per_trial=cpus_per_trial,
             gpus_per_trial=gpus_per_trial,
+            cluster=cluster,
             init=init,
             score=score,
             fine_tune=fine_tune,
@@ -169,6 +190,8 @@ def search(
             confirm=confirm,
             cpus_per_trial=cpus_per_trial,
             gpus_per_trial=gpus_per_trial,
+            cluster=cluster,
+            storage=storage,
             init=init,
             score=score,
             fine_tune=fine_tune,
@@ -181,18 +204,32 @@ def search(
     print_result(result, as_json)
 
 
-def resume(name: Name, as_json: Json = False) -> None:
+def resume(
+    name: Name,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT|auto", help="The Ray cluster to go on with. Default: as the search began."
+        ),
+    ] = None,
+    tracking_uri: Annotated[str | None, typer.Option(help="MLflow store. Default: the search's.")] = None,
+    as_json: Json = False,
+) -> None:
     """Go on with a search, or with shared weights, that was interrupted or killed."""
     from octnas import engine
     from octnas.record import RunFolder
 
     if RunFolder.open(name).header.options.get("kind") == "supernet":
+        if tracking_uri is not None:
+            raise TrackingError("shared weights have no run in MLflow: leave out --tracking-uri")
+        if cluster is not None:
+            raise RunError("shared weights by themselves are trained on this machine: leave out --cluster")
         with resumable(), engine.progress() as listener:
             report = engine.resume_supernet(name, listener=listener)
         emit(report, as_json, lambda: engine.supernet_text(report))
         return
     with resumable(), engine.progress() as listener:
-        result = engine.resume(name, listener=listener)
+        result = engine.resume(name, cluster=cluster, tracking_uri=tracking_uri, listener=listener)
     print_result(result, as_json)
 
 

@@ -17,8 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from octnas.architecture import Architecture
+from octnas.engine.drawn import Drawn
+from octnas.engine.known import Known, Started
 from octnas.engine.proposals import Unknown
-from octnas.engine.surrogate import Drawn, Surrogate
+from octnas.engine.surrogate import Surrogate
 from octnas.space import Feasible
 from octnas.space.optimum import Optimum
 
@@ -26,8 +28,6 @@ __all__ = ["Arm", "Started", "arms_of", "gains", "most_gained"]
 
 Arm = tuple[str, int]
 """A backbone and the number of its way of downsampling."""
-Started = tuple[str, tuple[int, ...], int]
-"""An architecture: the name of its arm, its alpha indices and the objective's cost: multiply-adds or ns."""
 
 TEMPERATURES = (0.25, 0.5, 1.0, 2.0)
 """How far the draws stray from the model's mean, 1 for the posterior's own spread, one after the other until
@@ -53,7 +53,7 @@ def most_gained(
     feasible: Feasible,
     arms: Mapping[str, Arm],
     surrogate: Surrogate,
-    started: Sequence[Started],
+    started: Sequence[Started] | Known,
     unknown: Unknown,
     rng: np.random.Generator,
 ) -> Architecture | None:
@@ -66,6 +66,11 @@ def most_gained(
     Returns:
         None where everything that was looked at is known.
     """
+    if not isinstance(started, Known):
+        known = Known(surrogate.macs, {}, rows=len(started))
+        for each in started:
+            known.add(each)
+        started = known
     for temperature in TEMPERATURES:
         drawn = surrogate.draw(rng, temperature=temperature)
         found = _best_of(feasible, arms, drawn, started, unknown)
@@ -75,18 +80,17 @@ def most_gained(
 
 
 def _best_of(
-    feasible: Feasible, arms: Mapping[str, Arm], drawn: Drawn, started: Sequence[Started], unknown: Unknown
+    feasible: Feasible, arms: Mapping[str, Arm], drawn: Drawn, started: Known, unknown: Unknown
 ) -> Architecture | None:
     fronts = {arm: _front(feasible, where, *drawn[arm]) for arm, where in arms.items()}
     entries = [(arm, i) for arm, front in fronts.items() for i in range(len(front.costs))]
-    known_costs = np.array([cost for _, _, cost in started], dtype=np.float64)
-    known_scores = np.array([drawn.value(arm, choices) for arm, choices, _ in started])
+    known_costs, known_scores, lowest = started.points(drawn)
     gained = gains(
         np.concatenate([front.costs for front in fronts.values()]),
         np.concatenate([front.scores for front in fronts.values()]),
         known_costs,
         known_scores,
-        reference=(float(feasible.reference_units), float(known_scores.min())),
+        reference=(float(feasible.reference_units), lowest),
     )
     for index in np.argsort(-gained, kind="stable")[:BEST]:
         arm, i = entries[index]
@@ -116,7 +120,7 @@ def _front(feasible: Feasible, where: Arm, intercept: float, edges: list[Float64
         optimum = Optimum(axis.graph, axis.span, edges)
         cells = optimum.steps()
         return _Front(
-            costs=np.array([axis.graph.min_cost + cell * optimum.delta for cell in cells], dtype=np.float64),
+            costs=(axis.graph.min_cost + optimum.delta * np.array(cells)).astype(np.float64),
             scores=intercept + optimum.values[cells],
             path=lambda i: optimum.path(cells[i]),
         )

@@ -7,11 +7,8 @@ is a decision that `octnas resume` sees. Nothing here knows where trials run, no
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from octnas.engine.busy import Busy
@@ -21,9 +18,11 @@ from octnas.engine.evaluate import TrialJob
 from octnas.engine.events import Kind, Listener, search_event
 from octnas.engine.failures import same_failure
 from octnas.engine.jobs import confirming_job, new_record, trial_epochs, trial_job
+from octnas.engine.kept import Kept
 from octnas.engine.limits import TIME_LIMIT, Clock, TimeLimit
 from octnas.engine.plan import Plan, Proposals
 from octnas.engine.rungs import Rungs
+from octnas.engine.standing import Standing
 from octnas.record import EpochScore, RunFolder, TrialRecord, TrialState
 from octnas.space import Feasible
 
@@ -38,6 +37,7 @@ class Campaign(Stoppable):
         feasible: the members of the space that is searched within its budgets.
         proposer: proposes candidates; it knows the records of `run` already.
         rungs: early stopping; it knows them too.
+        records: those of `run`, as they stand; None: they are read from its journal.
         workers: trials that run at once, for the estimate of the time left.
         confirm: seeds with which the winner and the yardstick next to it are trained again at the end.
         shared: accuracies on shared weights, by digest, of the architectures that have one.
@@ -54,6 +54,7 @@ class Campaign(Stoppable):
         feasible: Feasible,
         proposer: Proposals,
         rungs: Rungs,
+        records: Iterable[TrialRecord] | None = None,
         workers: int = 1,
         confirm: Sequence[int] = (),
         shared: Mapping[str, float] | None = None,
@@ -76,7 +77,13 @@ class Campaign(Stoppable):
         self._busy = Busy(clock, workers)
         self._start = clock() if start is None else start
         self._epochs = trial_epochs(header, self._space.proxy)
-        self._records = {record.id: record for record in run.records()}
+        known = run.records() if records is None else records
+        self._records = {record.id: record for record in known}
+        self._standing = Standing(limit=feasible.limit, objective=feasible.objective)
+        for record in self._records.values():
+            if record.state.final:
+                self._standing.finish(record)
+        self._kept = Kept(run, limit=feasible.limit, objective=feasible.objective, records=self._records)
         states = {record.id: record.state for record in self._records.values()}
         self._unfinished = [each for each, state in states.items() if state is TrialState.RUNNING]
         self._paused = dict.fromkeys(each for each, state in states.items() if state is TrialState.PAUSED)
@@ -174,6 +181,9 @@ class Campaign(Stoppable):
         """Nothing will be started any more: what is paused ends as stopped, unless `resume` is to go on."""
         if not (self.halted or self._running):
             self._stop_paused()
+        self._kept.close(self._records)
+        if self._kept.trouble:
+            self.note(self._kept.trouble)
 
     # ---------------------------------------------------------------- where it stands
     @property
@@ -232,7 +242,7 @@ class Campaign(Stoppable):
         """Whether a time limit leaves just enough to confirm what was found."""
         if self._limit is None:
             return False
-        needed = self._confirming.seconds(self.records, self.workers)
+        needed = self._confirming.seconds(self._standing.complete_seconds, self.workers)
         return needed > 0 and self._clock() + needed >= self._limit.deadline
 
     def _begin(self, record: TrialRecord, job: TrialJob) -> TrialJob:
@@ -267,14 +277,21 @@ class Campaign(Stoppable):
         self._leave(record.id)
         self._proposer.tell(record)
         self._tell("score", record)
+        for trial_id in self._rungs.left_behind():
+            if trial_id in self._paused:
+                self._stop(trial_id, " when as many as are compared came after it")
 
     def _stop_paused(self) -> None:
         """Nobody will come any more who could let them go on."""
         for trial_id in list(self._paused):
-            record = self._records[trial_id]
-            reason = f"outside the best 1/{self._rungs.eta} after epoch {record.epochs}"
-            del self._paused[trial_id]
-            self._finish(record.with_state(TrialState.STOPPED, reason))
+            self._stop(trial_id)
+
+    def _stop(self, trial_id: str, when: str = "") -> None:
+        """Ends a paused trial."""
+        del self._paused[trial_id]
+        record = self._records[trial_id]
+        reason = f"outside the best 1/{self._rungs.eta} after epoch {record.epochs}{when}"
+        self._finish(record.with_state(TrialState.STOPPED, reason))
 
     def _new_trial(self) -> TrialRecord | None:
         known = self._plan.exhausted
@@ -321,7 +338,7 @@ class Campaign(Stoppable):
 
     def _end_confirmation(self, job_id: str, *, failed: bool = False) -> Confirmation:
         self._leave(job_id)
-        _remove(self.run.checkpoint(job_id))
+        self._kept.forget(job_id)
         return self._confirming.end(job_id, failed=failed)
 
     def _nearly_done(self, record: TrialRecord, epoch: int) -> bool:
@@ -330,16 +347,14 @@ class Campaign(Stoppable):
         return self._clock() + needed <= self._limit.deadline + self._limit.grace
 
     def _finish(self, record: TrialRecord) -> None:
-        checkpoint = self.run.checkpoint(record.id)
-        if record.state is TrialState.COMPLETE and checkpoint.is_file():
-            record = replace(record, checkpoint=str(checkpoint.relative_to(self.run.path)))
-        elif record.state is not TrialState.COMPLETE:
-            _remove(checkpoint)
+        record, gone = self._kept.end(record)
         self._write(record)
+        self._kept.forget(*gone)
         self._leave(record.id)
+        self._standing.finish(record)
         self._proposer.tell(record)
         self._tell("finished", record)
-        if record.state is TrialState.FAILED:
+        if record.state is TrialState.FAILED and self._standing.only_failures:
             self.fault = self.fault or same_failure(self.records, self.run.name)
 
     def _leave(self, job_id: str) -> None:
@@ -357,11 +372,11 @@ class Campaign(Stoppable):
         event = search_event(
             kind,
             name=self.run.name,
-            records=self.records,
+            records=self._records,
+            standing=self._standing,
             to_start=self._plan.left,
             running=self._training,
             confirming=self._confirming.running,
-            axis=(self._feasible.limit, self._feasible.objective),
             epochs=self._epochs,
             seconds=self._clock() - self._start,
             workers=self.workers,
@@ -371,8 +386,3 @@ class Campaign(Stoppable):
         )
         for listener in self._listeners:
             listener(event)
-
-
-def _remove(checkpoint: Path) -> None:
-    with contextlib.suppress(OSError):  # a file more than needed is no reason to end a search
-        checkpoint.unlink(missing_ok=True)

@@ -14,6 +14,7 @@ from octnas.engine.confirm import MAX_CONFIRM
 from octnas.errors import DataError, RunError
 from octnas.record import RunFolder, SearchHeader
 from octnas.space import SearchSpace, load_space
+from octnas.storage import is_uri, place
 
 if TYPE_CHECKING:
     from octnas.data import ImageSet
@@ -61,9 +62,17 @@ def admitted_space(
 
 
 def data_source(data: str) -> str:
-    """The name of a data set as it is; of a folder the absolute path, which leads there from anywhere."""
+    """The name of a data set, and a URI, as it is; of a folder or an archive the absolute path, which leads
+    there from anywhere.
+
+    Raises:
+        RunError: a URI holds credentials, or its client is not installed.
+    """
+    if is_uri(data):
+        found = place(data)
+        return str(found) if isinstance(found, Path) else data
     folder = Path(data).expanduser()
-    if not folder.is_dir():
+    if not folder.exists():
         return data
     from octnas.data import CLIP_SETS, IMAGE_SETS
 

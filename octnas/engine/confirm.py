@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from octnas.front import choose_to_confirm
-from octnas.record import Objective, TrialRecord, TrialState
+from octnas.record import Objective, TrialRecord
 
 __all__ = ["DEFAULT_CONFIRM", "MAX_CONFIRM", "Confirmation", "Confirming", "confirming_seeds"]
 
@@ -94,8 +94,11 @@ class Confirming:
             self._failed.add(job_id)
         return self._running.pop(job_id)
 
-    def seconds(self, records: Sequence[TrialRecord], workers: int) -> float:
-        """Estimate of the time that confirming will take: the chosen trials are at most `MOST`."""
-        spent = [record.seconds for record in records if record.state is TrialState.COMPLETE]
+    def seconds(self, mean: float | None, workers: int) -> float:
+        """Estimate of the time that confirming will take: the chosen trials are at most `MOST`.
+
+        Args:
+            mean: seconds of a complete trial; None while there is none.
+        """
         rounds = -(-MOST * len(self._seeds) // max(1, workers))
-        return rounds * sum(spent) / len(spent) if spent else 0.0
+        return 0.0 if mean is None else rounds * mean

@@ -12,13 +12,13 @@ import importlib
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from octnas.architecture import Architecture
 from octnas.errors import OctnasError, RunError
 from octnas.record import EpochScore
 from octnas.space import Proxy
+from octnas.storage import Place
 
 if TYPE_CHECKING:
     from octnas.data import ImageSet
@@ -48,7 +48,7 @@ class TrialJob:
     epochs: int
     """Scores that a whole training gives."""
     seed: int
-    checkpoint: Path
+    checkpoint: Place
     """Where the training is kept: at a pause, after a death, and whole."""
     scored: int = 0
     """Epochs whose scores the journal has: a trial that goes on reports from the next one."""
@@ -58,7 +58,7 @@ class TrialJob:
     """Score the last epoch on the test images too, where there are any."""
     threads: int = 1
     """CPU threads that the trial may use."""
-    initial: Path | bytes | None = field(default=None, repr=False)
+    initial: Place | bytes | None = field(default=None, repr=False)
     """A safetensors file, or what is in it, with the weights that the training begins from; None: drawn by
     the seed."""
     fine_tune: int | None = None

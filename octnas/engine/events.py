@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from octnas.engine.shared_progress import SharedProgress
-from octnas.front import best, pareto_front
-from octnas.record import Objective, SupernetRecord, TrialRecord
+from octnas.engine.standing import Standing
+from octnas.record import SupernetRecord, TrialRecord
 
 __all__ = ["Kind", "Listener", "SearchEvent", "note_early", "search_event", "seconds_left"]
 
@@ -78,11 +78,11 @@ def search_event(
     kind: Kind,
     *,
     name: str,
-    records: Sequence[TrialRecord],
+    records: Mapping[str, TrialRecord],
+    standing: Standing,
     to_start: int,
     running: Sequence[TrialRecord],
     confirming: tuple[str, ...],
-    axis: tuple[float, Objective],
     epochs: int,
     seconds: float,
     workers: int,
@@ -93,12 +93,12 @@ def search_event(
     """A step of the trials of a search.
 
     Args:
-        records: of all trials that started.
+        records: of all trials that started, by their ids.
+        standing: of those of them that are final.
         to_start: trials to come.
-        axis: the most that a trial costs by the objective, and the objective.
         bound: seconds until a time limit.
     """
-    planned, finished = len(records) + to_start, sum(record.state.final for record in records)
+    planned, finished = len(records) + to_start, standing.finished
     return SearchEvent(
         kind=kind,
         name=name,
@@ -106,12 +106,12 @@ def search_event(
         finished=finished,
         running=tuple(running),
         confirming=confirming,
-        front=len(pareto_front(records, *axis)),
-        best=best(records, *axis),
+        front=standing.front,
+        best=standing.best(records),
         epochs=epochs,
         seconds=seconds,
         seconds_left=seconds_left(
-            records, trials=planned - finished, running=running, workers=workers, bound=bound
+            standing.seconds, trials=planned - finished, running=running, workers=workers, bound=bound
         ),
         trial=trial,
         text=text,
@@ -119,7 +119,7 @@ def search_event(
 
 
 def seconds_left(
-    records: Sequence[TrialRecord],
+    mean: float | None,
     *,
     trials: int,
     running: Iterable[TrialRecord],
@@ -129,13 +129,13 @@ def seconds_left(
     """Estimate from the mean wall-clock of the trials that finished; None while nothing is known.
 
     Args:
+        mean: that; None while none finished.
         trials: those that are not final yet, started or not.
         running: those of them that have spent seconds already.
         bound: seconds until a time limit.
     """
-    spent = [record.seconds for record in records if record.state.final and record.epochs]
-    if not spent:
+    if mean is None:
         return bound
     under_way = sum(record.seconds for record in running)
-    estimate = max(0.0, (trials * sum(spent) / len(spent) - under_way) / workers)
+    estimate = max(0.0, (trials * mean - under_way) / workers)
     return estimate if bound is None else min(estimate, bound)

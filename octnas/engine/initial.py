@@ -13,6 +13,7 @@ from octnas.backbones.video import NON_LOCAL
 from octnas.errors import RunError, unknown_name
 from octnas.record import RunFolder
 from octnas.space import SearchSpace
+from octnas.storage import Place
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -106,7 +107,7 @@ def kept_weights(run: RunFolder, backbone: str) -> Path:
     return run.path / "init" / f"{backbone}.safetensors"
 
 
-def job_weights(run: RunFolder, backbone: str) -> Path | None:
+def job_weights(run: RunFolder, backbone: str) -> Place | None:
     """The weights that a trial of this run begins from; None: drawn by its seed."""
     init = run.header.options.get("init", "scratch")
     if init == "shared":
@@ -117,7 +118,7 @@ def job_weights(run: RunFolder, backbone: str) -> Path | None:
 
 def chosen_weights(
     init: str | None, run: RunFolder, backbone: str, note: Note | None = None
-) -> tuple[str, Path | None]:
+) -> tuple[str, Place | None]:
     """What the training of a winner begins from, in words as `check_init` takes them, and the file with it.
 
     Args:
@@ -153,7 +154,7 @@ def init_words(init: str) -> str:
 
 
 def fitted_weights(
-    path: Path, architecture: Architecture, images: ImageSet
+    path: Place, architecture: Architecture, images: ImageSet
 ) -> tuple[dict[str, Tensor], list[str]]:
     """The weights in a file as a network for these images takes them; see `octnas.train.pretrained`.
 

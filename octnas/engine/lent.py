@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from octnas.errors import RunError
 from octnas.record import RunFolder, SupernetRecord, supernets
 from octnas.space import Feasible, parse_space
+from octnas.storage import Place, reason_of
 
 if TYPE_CHECKING:
     from octnas.data import ImageSet
@@ -26,7 +25,7 @@ class Lent:
     """Of the run that has them."""
     records: Mapping[str, SupernetRecord]
     """By backbone; of these alone there are weights."""
-    files: Mapping[str, Path]
+    files: Mapping[str, Place]
     missing: tuple[str, ...]
     """Backbones of which the run has none."""
 
@@ -83,13 +82,15 @@ def keep_supernets(run: RunFolder, lent: Lent) -> None:
     Raises:
         RunError: they cannot be copied.
     """
+    from octnas.train.files import written_whole
+
     for backbone, record in lent.records.items():
         path = run.supernet(backbone)
         try:
-            path.parent.mkdir(exist_ok=True)
-            shutil.copyfile(lent.files[backbone], path)
-        except OSError as error:
-            raise RunError(f"cannot copy {lent.files[backbone]} to {path}: {error.strerror}") from None
+            with written_whole(path) as part:
+                part.write_bytes(lent.files[backbone].read_bytes())
+        except Exception as error:  # each client of a store has errors of its own
+            raise RunError(f"cannot copy {lent.files[backbone]} to {path}: {reason_of(error)}") from None
         end = {"event": "supernet-end", "backbone": backbone, "state": "complete"}
         known = {"reason": f"from {lent.name}", "epochs": record.epochs, "accuracy": record.accuracy}
         run.journal.append({**end, **known, "seconds": 0.0})

@@ -1,8 +1,8 @@
-"""Optuna proposes: what asks its samplers and tells them what became of their proposals.
+"""Optuna proposes, or our own sampler: what asks them and tells them what became of their proposals.
 
 Backbones have different layers. TPE, NSGA-II, the Gaussian process and random draws have one in-memory
-study a backbone and a share of the trials that follows its promise; our own sampler, and TPE if it is asked
-to, have one study over all.
+study a backbone and a share of the trials that follows its promise; TPE, if it is asked to, has one study
+over all. Our own sampler learns of all backbones together and needs no study.
 
 Nothing is stored here. Every proposal has random generators of its own, seeded by the search's seed and the
 number of trials that were started before it, so that a `Proposer` that is made anew from a journal's history
@@ -12,27 +12,20 @@ proposes what the one that wrote it would have proposed.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable
 
 import numpy as np
 import optuna
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
-from optuna.study import Study
-from optuna.trial import TrialState as OptunaState
 
 from octnas.architecture import Architecture
-from octnas.engine.optuna_samplers import (
-    SCORES,
-    START,
-    FeasibleSampler,
-    RepairedSampler,
-    ThompsonSampler,
-)
+from octnas.engine.moments import Curve
+from octnas.engine.optuna_samplers import MakeSampler, RepairedSampler
+from octnas.engine.optuna_studies import Studies
 from octnas.engine.proposals import Promise, Unknown
 from octnas.engine.rungs import score_of
 from octnas.engine.samplers import DEFAULT_SAMPLER
+from octnas.engine.thompson import ROWS, START, Thompson
 from octnas.errors import SpaceError, UnknownNameError, unknown_name
 from octnas.record import TrialRecord, TrialState
 from octnas.space import Feasible
@@ -64,15 +57,19 @@ def _random(seed: int) -> BaseSampler:
     return RandomSampler(seed=seed)
 
 
-SAMPLERS: dict[str, Callable[[int], BaseSampler] | type[ThompsonSampler]] = {
-    "thompson": ThompsonSampler,
+SHOWN = {"tpe": 400, "nsga2": 1000}
+"""Trials of a study that a sampler looks at, about (`octnas.engine.optuna_storage`); others look at all. For
+TPE each takes 0.2 ms of a proposal in 39 dimensions; NSGA-II seeks its latest generation among them."""
+SAMPLERS: dict[str, MakeSampler | None] = {
+    "thompson": None,
     "tpe": _tpe,
     "nsga2": _nsga2,
     "random": _random,
     "gp": _gp,
 }
-"""Our own; multi-objective TPE; NSGA-II; stratified random draws (a relative sampler that never proposes); a
-Gaussian process, for small spaces. All but our own are made anew for every proposal, from a seed."""
+"""Our own, `octnas.engine.thompson`; multi-objective TPE; NSGA-II; stratified random draws (a relative
+sampler that never proposes); a Gaussian process, for small spaces. All but our own are made anew for every
+proposal, from a seed."""
 
 
 def known_sampler(name: str) -> str:
@@ -105,15 +102,6 @@ def check_sampler(name: str, feasible: Feasible) -> None:
             )
 
 
-@dataclass(slots=True)
-class _Asked:
-    """A trial of a study, under way or told early."""
-
-    study: Study
-    trial: optuna.Trial
-    pauses: int = 0
-
-
 class Proposer:
     """Asks samplers for architectures within the budget and tells them what became of them.
 
@@ -127,6 +115,8 @@ class Proposer:
             the order of the lines. The first record of a trial is its start; one that is paused or final is
             told.
         grouped: TPE only: one study over all backbones, instead of one each and shares by promise.
+        rows: architectures that our own sampler takes one by one, see `octnas.engine.thompson`.
+        shown: trials of a study that Optuna's samplers look at, about; None: as many as `SHOWN` says.
 
     Raises:
         UnknownNameError: there is no such sampler, or `grouped` is not for it.
@@ -143,6 +133,8 @@ class Proposer:
         reserved: Iterable[Architecture] = (),
         history: Iterable[TrialRecord] = (),
         grouped: bool = False,
+        rows: int = ROWS,
+        shown: int | None = None,
     ) -> None:
         check_sampler(sampler, feasible)
         if grouped and sampler != "tpe":
@@ -154,18 +146,20 @@ class Proposer:
         self._unknown = Unknown(feasible, reserved)
         self._promise = Promise(feasible.backbones)
         self._started = 0
-        self._asked: dict[str, _Asked] = {}
-        self._learns_early = sampler == "thompson"
-        together = grouped or self._learns_early
-        # TPE's groups are of no use, and not worked out, where there is one backbone.
-        kind = _grouped_tpe if grouped and len(feasible.backbones) > 1 else SAMPLERS[sampler]
-        spans = [feasible.backbones] if together else [(name,) for name in feasible.backbones]
-        self._studies: dict[str, tuple[Study, FeasibleSampler]] = {}
-        for span in spans:
-            made = self._sampler(kind, span)
-            study = optuna.create_study(directions=["maximize", "minimize"], sampler=made)
-            self._studies |= dict.fromkeys(span, (study, made))
-        self._together = together
+        self._pauses: dict[str, int] = {}
+        """Of each trial under way, by its architecture's digest."""
+        make = SAMPLERS[sampler]
+        self._own: Thompson | None = None
+        self._studies: Studies | None = None
+        if make is None:
+            self._own = Thompson(feasible, unknown=self._unknown, rows=rows)
+        else:
+            # TPE's groups are of no use, and not worked out, where there is one backbone.
+            kind = _grouped_tpe if grouped and len(feasible.backbones) > 1 else make
+            spans = [feasible.backbones] if grouped else [(name,) for name in feasible.backbones]
+            made = [RepairedSampler(feasible, kind, backbones=span, unknown=self._unknown) for span in spans]
+            self._studies = Studies(made, shown=SHOWN.get(sampler) if shown is None else shown)
+        self._together = grouped or make is None
         seen: set[str] = set()
         for record in history:
             if record.id not in seen:
@@ -189,9 +183,8 @@ class Proposer:
         of them, which makes a thousand proposals a matter of seconds."""
         found: list[Architecture] = []
         with contextlib.ExitStack() as stack:
-            for sampler in {id(each): each for _, each in self._studies.values()}.values():
-                if isinstance(sampler, ThompsonSampler):
-                    stack.enter_context(sampler.one_model())
+            if self._own is not None:
+                stack.enter_context(self._own.one_model())
             while len(found) < count and (proposed := self.ask()) is not None:
                 found.append(proposed)
         return found
@@ -203,7 +196,7 @@ class Proposer:
             counts: whether it was a proposal, and so counts for its backbone's share.
         """
         _, seed = self._generators()
-        if self._feasible.contains(architecture) and architecture.digest not in self._asked:
+        if self._feasible.contains(architecture) and architecture.digest not in self._pauses:
             self._start(architecture.backbone, seed, architecture)
             if counts:
                 self._promise.ask(architecture.backbone)
@@ -215,35 +208,28 @@ class Proposer:
         Optuna's trials end once. One that was paused ends as pruned; if it goes on and completes, the
         complete one is added beside it.
         """
-        asked = self._asked.get(record.architecture.digest)
-        if asked is None or not (record.state.final or record.state is TrialState.PAUSED):
+        architecture = record.architecture
+        pauses = self._pauses.get(architecture.digest)
+        if pauses is None or not (record.state.final or record.state is TrialState.PAUSED):
             return
         if record.state is TrialState.PAUSED:
-            asked.pauses += 1
-            if asked.pauses == 1 or self._learns_early:
-                self._end(asked, record, OptunaState.PRUNED, again=asked.pauses > 1)
+            self._pauses[architecture.digest] = pauses + 1
+            if not pauses or self._own is not None:
+                self._tell(record, again=pauses > 0)
             return
-        del self._asked[record.architecture.digest]
+        del self._pauses[architecture.digest]
         if record.state is TrialState.COMPLETE:
             point = self._score(record), record.cost(self._feasible.objective)
-            self._end(asked, record, OptunaState.COMPLETE, values=point, again=asked.pauses > 0)
-            self._promise.tell(record.architecture.backbone, point)
-        elif not asked.pauses:
-            stopped = record.state is TrialState.STOPPED
-            self._end(asked, record, OptunaState.PRUNED if stopped else OptunaState.FAIL)
+            self._tell(record, point, again=pauses > 0)
+            self._promise.tell(architecture.backbone, point)
+        elif not pauses:
+            self._tell(record, again=False)
+        (self._own or self._studied).settle(architecture)
 
     def shares(self) -> dict[str, float]:
         """The probability of each backbone that has unknown members: one more than it has on the front, over
         the sum. Where all backbones share a study this is what is reported, and not what decides."""
         return self._promise.shares(self._unknown.left())
-
-    def _sampler(
-        self, kind: Callable[[int], BaseSampler] | type[ThompsonSampler], backbones: tuple[str, ...]
-    ) -> FeasibleSampler:
-        options: dict[str, Any] = {"backbones": backbones, "unknown": self._unknown}
-        if kind is ThompsonSampler:
-            return ThompsonSampler(self._feasible, **options)
-        return RepairedSampler(self._feasible, kind, **options)
 
     def _generators(self) -> tuple[np.random.SeedSequence, np.random.SeedSequence]:
         """The seeds of this start: for the choice of a backbone, and for its sampler."""
@@ -254,43 +240,32 @@ class Proposer:
     def _start(
         self, backbone: str, seed: np.random.SeedSequence, forced: Architecture | None
     ) -> Architecture:
-        study, sampler = self._studies[backbone]
-        sampler.prepare(seed, forced)
-        trial = study.ask()
-        architecture = sampler.suggested(trial)
-        self._asked[architecture.digest] = _Asked(study, trial)
+        if self._own is None:
+            architecture = self._studied.start(backbone, seed, forced)
+        else:
+            architecture = self._own.propose(np.random.default_rng(seed)) if forced is None else forced
+            self._own.start(architecture)
+            self._unknown.take(architecture)
+        self._pauses[architecture.digest] = 0
         return architecture
+
+    @property
+    def _studied(self) -> Studies:
+        assert self._studies is not None
+        return self._studies
 
     def _score(self, record: TrialRecord) -> float:
         assert record.accuracy is not None
         assert record.loss is not None
         return score_of(record.accuracy, record.loss, self._rank_by)
 
-    def _end(
-        self,
-        asked: _Asked,
-        record: TrialRecord,
-        state: OptunaState,
-        *,
-        values: tuple[float, float] | None = None,
-        again: bool = False,
-    ) -> None:
-        """Ends a trial of Optuna's or, `again`, adds one beside it that ended otherwise."""
-        scores = [(each.epoch, score_of(each.accuracy, each.loss, self._rank_by)) for each in record.scores]
-        learnt = {SCORES: scores} if scores and state is not OptunaState.FAIL else {}
-        if not again:
-            for name, value in learnt.items():
-                asked.trial.set_user_attr(name, value)
-            asked.study.tell(asked.trial, values, state)
-            return
-        told = asked.study.get_trials(deepcopy=False)[asked.trial.number]
-        asked.study.add_trial(
-            optuna.trial.create_trial(
-                state=state,
-                values=values,
-                params=told.params,
-                distributions=told.distributions,
-                user_attrs=learnt,
-                system_attrs=told.system_attrs,
-            )
-        )
+    def _tell(self, record: TrialRecord, point: tuple[float, float] | None = None, *, again: bool) -> None:
+        curve: Curve = [
+            (each.epoch, score_of(each.accuracy, each.loss, self._rank_by)) for each in record.scores
+        ]
+        if self._own is None:
+            self._studied.tell(record.architecture, record.state, curve, point, again=again)
+        elif record.state is not TrialState.FAILED:
+            if point is not None and not curve:
+                curve = [(self._own.epochs, point[0])]
+            self._own.tell(record.architecture, curve)

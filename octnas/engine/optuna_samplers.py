@@ -1,7 +1,7 @@
 """Optuna samplers that propose unknown members of the feasible set and nothing else.
 
 `RepairedSampler` wraps one of Optuna's: what Optuna records is the architecture that is trained, repaired
-into the budget and never one that is known already. `ThompsonSampler` is our own.
+into the budget and never one that is known already. `ThompsonSampler` brings our own to any study.
 
 A study is over one backbone or over several. Over several it has a categorical parameter `BACKBONE`, and a
 trial has its own backbone's dimensions only; their names start with the backbone's.
@@ -12,8 +12,7 @@ from __future__ import annotations
 import warnings
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,10 +24,8 @@ from optuna.trial import FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
 from octnas.architecture import Architecture
-from octnas.engine.acquisition import Started, arms_of, most_gained
-from octnas.engine.evaluate import scores_of
-from octnas.engine.proposals import ROUND_ROBIN, Unknown
-from octnas.engine.surrogate import Observation, Surrogate
+from octnas.engine.proposals import Unknown, stratified
+from octnas.engine.thompson import START, Thompson
 from octnas.space import Feasible
 
 __all__ = [
@@ -45,8 +42,6 @@ BACKBONE = "backbone"
 """The parameter of a study over several backbones."""
 SCORES = "octnas:scores"
 """The user attribute with a trial's (epoch, score) pairs, higher is better."""
-START = 6
-"""Trials of a study that are stratified random draws, at least."""
 RETRIES = 5
 """Proposals of a wrapped sampler that may be known before the space itself draws."""
 
@@ -88,8 +83,8 @@ class FeasibleSampler(BaseSampler):
             self.space.update(dimensions)
         self.forced: Architecture | None = None
         """What the next trial shall be, instead of a proposal."""
-        self.backbone_of: dict[int, str] = {}
-        """The backbone of each trial of the study that is known here, by its number."""
+        self.trials: Counter[str] = Counter()
+        """How many trials of each backbone were sampled here."""
 
     def prepare(self, seed: np.random.SeedSequence, forced: Architecture | None = None) -> None:
         """Seeds the next proposal, so that it depends on `seed` and the study's trials and nothing else."""
@@ -119,7 +114,7 @@ class FeasibleSampler(BaseSampler):
             chosen = self.forced
             self.join(study, trial)
         self.unknown.take(chosen)
-        self.backbone_of[trial.number] = chosen.backbone
+        self.trials[chosen.backbone] += 1
         values: dict[str, Any] = {BACKBONE: chosen.backbone} if len(self.backbones) > 1 else {}
         return values | self.feasible.encode(chosen)
 
@@ -141,12 +136,8 @@ class FeasibleSampler(BaseSampler):
         """Notes a trial that was not proposed."""
 
     def stratified(self, left: Sequence[str]) -> Architecture:
-        """An unknown member of the backbone with the fewest trials: a cost cap between the smallest cost and
-        the budget, then uniformly below the cap. Where all members are known, a known one."""
-        if not left:
-            return self.feasible.sample(self.rng, self.backbones[int(self.rng.integers(len(self.backbones)))])
-        trials = Counter(self.backbone_of.values())
-        return self.unknown.draw(min(left, key=trials.__getitem__), self.rng)
+        """A random draw, see `octnas.engine.proposals.stratified`; `left` as of `left()`."""
+        return stratified(self.feasible, self.unknown, left or self.backbones, self.trials, self.rng)
 
     def left(self) -> list[str]:
         """The study's backbones that have unknown members."""
@@ -213,83 +204,45 @@ class RepairedSampler(FeasibleSampler):
 
 
 class ThompsonSampler(FeasibleSampler):
-    """A linear model of the score over the layers' alphas, a draw from what it may be, and the architecture
-    that gains most by it, exactly (see `octnas.engine.surrogate` and `octnas.engine.acquisition`).
+    """Our own sampler, `octnas.engine.thompson`, on any study whose first objective is the score.
 
-    Works on any study whose first objective is the score, with `suggested` or the same parameters suggested
-    by hand. Learns from every trial that has a value or the user attribute `SCORES`, so from pruned ones too.
-    Trials under way are never proposed again, and what they will gain by the draw is not counted twice.
+    Works with `suggested` or the same parameters suggested by hand. Learns from every trial that has a value
+    or the user attribute `SCORES`, so from pruned ones too. A search of octnas has no study for it.
     """
 
     def __init__(self, feasible: Feasible, **options: Any) -> None:
         super().__init__(feasible, **options)
-        self._epochs = scores_of(feasible.space.proxy)
-        self._arms = {arm: each for arm, each in arms_of(feasible).items() if each[0] in self.backbones}
-        members = {arm: feasible.space.members(name) for arm, (name, _) in self._arms.items()}
-        self._names = {each: arm for arm, each in self._arms.items()}
-        graphs = {arm: feasible.graph(*each) for arm, each in self._arms.items()}
-        self._surrogate = Surrogate(members, epochs=self._epochs, graphs=graphs)
-        self._holds, self._fitted = False, False
-        self._seen: dict[int, Started] = {}
-
-    @contextmanager
-    def one_model(self) -> Iterator[None]:
-        """Inside, all proposals are from one model, of what is known at the first; each by a draw of its
-        own, and none gains what another of them will."""
-        self._fitted = False
-        self._holds = True
-        try:
-            yield
-        finally:
-            self._holds = False
+        self._own = Thompson(feasible, backbones=self.backbones, unknown=self.unknown)
+        self._started: dict[int, Architecture] = {}
+        self._told: set[int] = set()
 
     def propose(self, study: Study, trial: FrozenTrial) -> Architecture:
-        observations = self._observations(study, trial)
-        left = self.left()
-        trials = Counter(self.backbone_of.values())
-        fewest = min((trials[name] for name in left), default=0)
-        if fewest < ROUND_ROBIN or trials.total() < START or len(observations) < 2:
-            return self.stratified(left)
-        if not (self._holds and self._fitted):
-            self._surrogate.fit(observations)
-            self._fitted = True
-        arms = {arm: each for arm, each in self._arms.items() if each[0] in left}
-        started = list(self._seen.values())
-        best = most_gained(self.feasible, arms, self._surrogate, started, self.unknown, self.rng)
-        return self.stratified(left) if best is None else best
-
-    def _observations(self, study: Study, trial: FrozenTrial) -> list[Observation]:
-        """What is known, in the order of the trials. Of trials with the same architecture the last counts."""
         sign = 1 if study.directions[0] is StudyDirection.MAXIMIZE else -1
-        scores: dict[Started, list[tuple[int, float]]] = {}
         for each in study.get_trials(deepcopy=False):
-            if each.number == trial.number or not self._read(each):
+            if each.number == trial.number or each.number in self._told or not self._read(each):
                 continue
             if SCORES in each.user_attrs:
-                scores[self._seen[each.number]] = each.user_attrs[SCORES]
+                curve = each.user_attrs[SCORES]
             elif each.state is OptunaState.COMPLETE:
-                scores[self._seen[each.number]] = [(self._epochs, sign * each.values[0])]
-        return [
-            Observation(backbone=arm, choices=choices, score=score, epoch=epoch)
-            for (arm, choices, _), found in scores.items()
-            for epoch, score in found
-        ]
+                curve = [(self._own.epochs, sign * each.values[0])]
+            else:
+                continue
+            if each.state.is_finished():
+                self._told.add(each.number)
+            self._own.tell(self._started[each.number], curve)
+        return self._own.propose(self.rng)
 
     def _read(self, trial: FrozenTrial) -> bool:
         """Takes in a trial's architecture; False where its parameters are not all there."""
-        if trial.number in self._seen:
+        if trial.number in self._started:
             return True
         backbone = trial.params.get(BACKBONE, self.backbones[0])
         if backbone not in self.dimensions or not self.dimensions[backbone].keys() <= trial.params.keys():
             return False
         values = {name: int(trial.params[name]) for name in self.dimensions[backbone]}
-        members = self.feasible.space.members(backbone)
-        choices, way = members.decode(values)
-        architecture = members.architecture(choices, way)
-        arm = self._names.get((backbone, members.downsample.index(way)))
-        if arm is None:  # nothing that downsamples so is within the budgets
+        architecture = self.feasible.decode(backbone, values)
+        if not self._own.start(architecture):
             return False
-        self._seen[trial.number] = arm, choices, self.feasible.units(architecture)
         self.unknown.take(architecture)
-        self.backbone_of[trial.number] = backbone
+        self._started[trial.number] = architecture
         return True

@@ -19,8 +19,9 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import solve_triangular
 
-__all__ = ["Posterior", "condition"]
+__all__ = ["Posterior", "condition", "condition_sums"]
 
 Float64 = NDArray[np.float64]
 
@@ -55,8 +56,39 @@ def condition(features: Float64, scores: Float64, noise: Float64, variances: Flo
         noise: variance of each observation's noise as a share of s2, (n,), positive.
         variances: prior variance of each weight as a share of s2, (D,), positive.
     """
-    kind = _Dual if len(scores) <= len(variances) else _Primal
-    return kind(features, scores, noise, variances)
+    if len(scores) <= len(variances):
+        return _Dual(features, scores, noise, variances)
+    scaled = features / noise[:, None]
+    return _Primal(
+        scaled.T @ features,
+        scores @ scaled,
+        float(scores @ (scores / noise)),
+        count=len(scores),
+        log_noise=float(np.log(noise).sum()),
+        variances=variances,
+    )
+
+
+def condition_sums(
+    precision: Float64,
+    products: Float64,
+    square: float,
+    *,
+    count: int,
+    log_noise: float,
+    variances: Float64,
+) -> Posterior:
+    """The same posterior from sums over the observations.
+
+    Args:
+        precision: features' diag(1 / noise) features, (D, D).
+        products: features' diag(1 / noise) y, (D,).
+        square: y' diag(1 / noise) y.
+        count: n.
+        log_noise: sum of the logarithms of `noise`.
+        variances: prior variance of each weight as a share of s2, (D,), positive.
+    """
+    return _Summed(precision, products, square, count=count, log_noise=log_noise, variances=variances)
 
 
 class _Dual:
@@ -94,22 +126,45 @@ class _Dual:
 
 
 class _Primal:
-    def __init__(self, features: Float64, scores: Float64, noise: Float64, variances: Float64) -> None:
-        scaled = features / noise[:, None]
-        self._root = np.linalg.cholesky(scaled.T @ features + np.diag(1 / variances))
-        half = np.linalg.solve(self._root, scores @ scaled)
-        self.mean: Float64 = np.linalg.solve(self._root.T, half)
-        determinant = 2 * np.log(np.diag(self._root)).sum() + np.log(variances).sum() + np.log(noise).sum()
-        left = max(float(scores @ (scores / noise)) - float(half @ half), 0.0)
-        self._scale2, self.evidence = _scale(left, len(scores), float(determinant))
+    def __init__(
+        self,
+        precision: Float64,
+        products: Float64,
+        square: float,
+        *,
+        count: int,
+        log_noise: float,
+        variances: Float64,
+    ) -> None:
+        root = np.linalg.cholesky(precision + np.diag(1 / variances))
+        self._root: Float64 = np.asarray(root, dtype=np.float64)
+        self._half = half = self._solve(self._root, products)
+        determinant = 2 * np.log(np.diag(self._root)).sum() + np.log(variances).sum() + log_noise
+        left = max(square - float(half @ half), 0.0)
+        self._scale2, self.evidence = _scale(left, count, float(determinant))
+
+    @cached_property
+    def mean(self) -> Float64:
+        return self._solve(self._root.T, self._half)
 
     def draw(self, rng: np.random.Generator) -> Float64:
-        drawn: Float64 = np.linalg.solve(self._root.T, rng.normal(size=len(self.mean)))
+        drawn = self._solve(self._root.T, rng.normal(size=len(self.mean)))
         return self.mean + math.sqrt(self._scale2) * drawn
 
     def variance(self, features: Float64) -> float:
-        half = np.linalg.solve(self._root, features)
+        half = self._solve(self._root, features)
         return self._scale2 * float(half @ half)
+
+    def _solve(self, matrix: Float64, values: Float64) -> Float64:
+        return np.asarray(np.linalg.solve(matrix, values))
+
+
+class _Summed(_Primal):
+    """The same, quicker: its triangular matrices are solved as such."""
+
+    def _solve(self, matrix: Float64, values: Float64) -> Float64:
+        lower = matrix is self._root
+        return np.asarray(solve_triangular(self._root, values, lower=True, trans=0 if lower else 1))
 
 
 def _scale(q: float, n: int, log_determinant: float) -> tuple[float, float]:

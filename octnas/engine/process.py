@@ -96,12 +96,13 @@ def import_folders(evaluate: str) -> list[str]:
     return list(dict.fromkeys([*folders, *users_folders()]))
 
 
-def users_folders() -> list[str]:
-    """The folders from which users' networks were imported in this process: what has to be shipped to
-    workers that do not see this machine's files."""
+def users_folders(evaluate: str = "") -> list[str]:
+    """The folders from which users' networks were imported in this process, and what trains where that is
+    a user's: what has to be shipped to workers that do not see this machine's files."""
     importing = sys.modules.get("octnas.trace.importing")  # else nobody asked for one
     names = () if importing is None else importing.modules()
-    folders = [each for name in names for each in _folder_of(name)]
+    own = () if evaluate.partition(".")[0] == "octnas" else (evaluate,)
+    folders = [each for name in (*names, *own) for each in _folder_of(name)]
     installed = tuple(sysconfig.get_path(key) for key in ("purelib", "platlib", "stdlib"))
     return [each for each in dict.fromkeys(folders) if each not in installed]
 

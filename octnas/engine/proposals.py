@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from octnas.architecture import Architecture
-from octnas.engine.rungs import Point, pareto_ranks
+from octnas.engine.rungs import Point
+from octnas.front.staircase import Staircase
 from octnas.space import Feasible
 
-__all__ = ["Promise", "Unknown"]
+__all__ = ["Promise", "Unknown", "stratified"]
 
 ROUND_ROBIN = 2
 """Proposals that each backbone gets before promise decides."""
@@ -72,12 +74,35 @@ class Unknown:
         return self._counted[backbone] > number
 
 
+def stratified(
+    feasible: Feasible,
+    unknown: Unknown,
+    backbones: Sequence[str],
+    trials: Mapping[str, int],
+    rng: np.random.Generator,
+) -> Architecture:
+    """An unknown member of the backbone with the fewest trials: a cost cap between the smallest cost and the
+    budget, then uniformly below the cap. Where all members are known, a known one.
+
+    Args:
+        backbones: those with unknown members; where all are known, any.
+        trials: of each backbone, 0 where it is not there.
+    """
+    left = [name for name in unknown.left() if name in backbones]
+    if not left:
+        return feasible.sample(rng, backbones[int(rng.integers(len(backbones)))])
+    return unknown.draw(min(left, key=lambda name: trials.get(name, 0)), rng)
+
+
 class Promise:
     """Which backbone is next: first each a few times, then by their part of the front."""
 
     def __init__(self, backbones: Iterable[str]) -> None:
         self._asked = dict.fromkeys(backbones, 0)
-        self._finished: list[tuple[str, Point]] = []
+        self._front = Staircase()
+        self._finished = 0
+        self._members: dict[str, str] = {}
+        """The backbone of each member of the front."""
 
     def ask(self, backbone: str) -> None:
         """Counts one proposal."""
@@ -85,13 +110,18 @@ class Promise:
 
     def tell(self, backbone: str, point: Point) -> None:
         """Enters one finished trial's (score, cost)."""
-        self._finished.append((backbone, point))
+        score, cost = point
+        self._finished += 1
+        beaten = self._front.add(str(self._finished), cost, score)
+        if beaten is not None:
+            self._members[str(self._finished)] = backbone
+            for each in beaten:
+                del self._members[each]
 
     def shares(self, left: Iterable[str]) -> dict[str, float]:
         """The probability of each of `left`: one more than it has on the front, over the sum."""
-        ranks = pareto_ranks([point for _, point in self._finished])
-        front = [backbone for (backbone, _), rank in zip(self._finished, ranks, strict=True) if rank == 0]
-        weights = {backbone: 1 + front.count(backbone) for backbone in left}
+        front = Counter(self._members.values())
+        weights = {backbone: 1 + front[backbone] for backbone in left}
         return {backbone: weight / sum(weights.values()) for backbone, weight in weights.items()}
 
     def unproven(self, left: Iterable[str]) -> str | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from octnas.architecture import Architecture
@@ -14,6 +13,7 @@ from octnas.engine.initial import job_weights, kept_weights
 from octnas.record import RunFolder, supernets
 from octnas.record.ranking import SHARED, SHARED_LOSS, Kind, Model, Training
 from octnas.space import Proxy, SearchSpace
+from octnas.storage import Place
 
 if TYPE_CHECKING:
     from octnas.data import ImageSet
@@ -35,7 +35,7 @@ class TrainingJob:
     """Name of what trains, the search's own."""
     steps: float
     """Length in optimiser steps, by which the time that is left is told."""
-    initial: Path | bytes | None = field(default=None, repr=False)
+    initial: Place | bytes | None = field(default=None, repr=False)
     """Weights that it begins from, see `TrialJob`."""
 
     @property
@@ -62,7 +62,7 @@ class UntrainedJob:
     proxy: Proxy
     seed: int
     steps: float = 0.0
-    initial: Path | bytes | None = field(default=None, repr=False)
+    initial: Place | bytes | None = field(default=None, repr=False)
     """The backbone's shared weights."""
 
 
@@ -165,12 +165,12 @@ class Plans:
         shared = options.get("init") == "shared" and options.get("fine_tune") is not None
         return "warm" if shared or self.given else "scratch"
 
-    def supernet(self, backbone: str) -> Path | None:
+    def supernet(self, backbone: str) -> Place | None:
         """The shared weights of a backbone, None where the run has none."""
         path = self._run.supernet(backbone)
         return path if path.is_file() and backbone not in self._unfinished else None
 
-    def warm(self, backbone: str) -> Path | None:
+    def warm(self, backbone: str) -> Place | None:
         """The weights that a warm start begins from; None where the run has none for this backbone."""
         path = job_weights(self._run, backbone) if self.trials_are == "warm" else self.supernet(backbone)
         return path if path is not None and path.is_file() else None

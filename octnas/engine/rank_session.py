@@ -27,7 +27,9 @@ from octnas.front.trust import Measured, measured, trust_document
 from octnas.front.trust_png import rank_png
 from octnas.record import Journal, RunFolder, shared_scores
 from octnas.record.ranking import RANK_VERSION, Ranked, keep_rank, rank_journal, read_rank
+from octnas.record.tracking_store import resolve_store
 from octnas.space import parse_space
+from octnas.storage import remove
 
 if TYPE_CHECKING:
     from octnas.record.mlflow_adapter import Tracker
@@ -87,7 +89,7 @@ def rank(
     try:
         with rank_journal(run).exclusive() as journal:
             asked = _admitted(run, models, seeds, epochs)
-            tracker = Tracker(tracking_uri or run.header.tracking_uri)
+            tracker = Tracker(resolve_store(tracking_uri, run.header.tracking_uri))
             with afterwards("; what was measured is kept, and the same command goes on"):
                 ranking = _trained(asked, journal, listener)
                 return _reported(asked, ranking, tracker)
@@ -146,7 +148,7 @@ def _trained(asked: Asked, journal: Journal, listener: RankListener | None) -> R
         labels=labels_of(ranked),
         workers=asked.workers.count,
         seconds_per_step=seconds_per_step(asked),
-        remove=lambda job: run.checkpoint(job.id).unlink(missing_ok=True),
+        remove=lambda job: remove(run.checkpoint(job.id)),
         listeners=[] if listener is None else [listener],
     )
     ranking.note(_greeting(asked, ranking), kind="begin")

@@ -10,23 +10,25 @@ process from job to job.
 from __future__ import annotations
 
 import contextlib
-import sys
 import tempfile
-import traceback
+from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any
 
+from octnas.engine import ray_cluster
 from octnas.engine.driver import Driver
-from octnas.engine.evaluate import failure_reason, named
 from octnas.engine.limits import TIME_LIMIT
+from octnas.engine.losses import RETRIES
+from octnas.engine.node_facts import facts
 from octnas.engine.process import interruptible, new_folder
-from octnas.engine.ray_session import InStore, StoredFiles, content, placed, ray_session
-from octnas.engine.shipped import Sources, receive, users_sources
+from octnas.engine.ray_faults import Faults
+from octnas.engine.ray_session import StoredFiles, placed, ray_session
+from octnas.engine.ray_worker import run_job
+from octnas.engine.shipped import users_sources
 from octnas.engine.workers import Workers
 from octnas.errors import OctnasError, RunError, SearchFailedError
 from octnas.record import EpochScore
+from octnas.storage import Place
 
 # isort: split
 # `octnas.engine.ray_session` sets what Ray reads when it is imported, so it stands before these.
@@ -36,9 +38,6 @@ from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
 __all__ = ["ray_session", "run_trials"]
-
-RETRIES = 2
-"""Times that a job whose worker process died is begun again."""
 
 
 def run_trials(driver: Driver, *, evaluate: str, data: Any, workers: Workers) -> None:
@@ -64,15 +63,24 @@ def run_trials(driver: Driver, *, evaluate: str, data: Any, workers: Workers) ->
         # Tune's trials whose last word was heard. A job that is paused may come again as another of them,
         # which what Tune still says of the first must not end.
         over: set[str] = set()
+        cluster = ray_cluster.current()
+        faults = Faults(driver, cluster)
         trainable = tune.with_resources(
-            tune.with_parameters(_train, evaluate=evaluate, data=placed(data), sources=users_sources()),
+            tune.with_parameters(
+                run_job,
+                evaluate=evaluate,
+                data=placed(data),
+                sources=users_sources(evaluate),
+                driver=None if cluster is None else facts(),
+                node_data=None if cluster is None else cluster.data,
+            ),
             {"cpu": workers.cpus, **({"gpu": workers.gpus} if workers.gpus else {})},
         )
         tune.Tuner(
             trainable,
             tune_config=tune.TuneConfig(
-                search_alg=_Asking(driver, over),
-                scheduler=_Deciding(driver, over),
+                search_alg=_Asking(driver, over, faults),
+                scheduler=_Deciding(driver, over, faults),
                 num_samples=-1,
                 reuse_actors=True,
                 trial_dirname_creator=_folder_of,
@@ -81,7 +89,7 @@ def run_trials(driver: Driver, *, evaluate: str, data: Any, workers: Workers) ->
                 name="search",
                 storage_path=str(folder),
                 verbose=0,
-                failure_config=tune.FailureConfig(max_failures=RETRIES),
+                failure_config=tune.FailureConfig(max_failures=0),  # `Faults` says what is begun again
             ),
         ).fit()
     if isinstance(driver.fault, SearchFailedError):
@@ -90,34 +98,6 @@ def run_trials(driver: Driver, *, evaluate: str, data: Any, workers: Workers) ->
         raise driver.fault
 
 
-# -------------------------------------------------------------------- in a worker
-def _train(config: dict[str, Any], *, evaluate: str, data: Any, sources: Sources) -> None:
-    """Runs one job; an error is a result like any other, so the process lives on."""
-    receive(sources)
-    job = config["job"]
-    stored: InStore | None = config["initial"]
-    if stored is not None:
-        job = replace(job, initial=content(stored))
-    _use_threads(job.threads)
-
-    def report(value: EpochScore | list[Any]) -> bool:
-        told = {"value": value} if isinstance(value, list) else {"score": asdict(value)}
-        tune.report(told)  # does not return where the job is to stop
-        return True
-
-    try:
-        named(evaluate)(job, data, report)
-    except Exception as error:
-        tune.report({"failed": failure_reason(error), "traceback": traceback.format_exc()})
-
-
-def _use_threads(threads: int) -> None:
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.get_num_threads() != threads:
-        torch.set_num_threads(threads)
-
-
-# -------------------------------------------------------------------- in the driver
 class _Halt(Exception):
     """Leaves Tune's loop, which then gives back what it reserved."""
 
@@ -137,11 +117,14 @@ class _Shim:
 class _Asking(_Shim, Searcher):
     """Tune's searcher: hands out the driver's jobs."""
 
-    def __init__(self, driver: Driver, over: set[str]) -> None:
+    def __init__(self, driver: Driver, over: set[str], faults: Faults) -> None:
         Searcher.__init__(self)
         self.driver = driver
         self._over = over
-        self._job_ids: dict[str, str] = {}
+        self._faults = faults
+        self._cluster = ray_cluster.current()
+        self._given: dict[str, dict[str, Any]] = {}
+        self._again: deque[dict[str, Any]] = deque()
         self._files = StoredFiles()
 
     def set_search_properties(self, *_: Any, **__: Any) -> bool:
@@ -149,28 +132,39 @@ class _Asking(_Shim, Searcher):
 
     def suggest(self, trial_id: str) -> Any:
         driver = self.driver
+        if self._again:
+            self._given[trial_id] = self._again.popleft()
+            return self._given[trial_id]
+        if self._cluster is not None:
+            driver.workers = self._cluster.capacity()
         if len(driver.running) >= driver.workers:
             return None
         with _fault_of(driver):
             while (job := driver.next_job()) is not None:
                 initial = getattr(job, "initial", None)
                 try:
-                    stored = self._files.put(initial) if isinstance(initial, Path) else None
+                    stored = self._files.put(initial) if isinstance(initial, Place) else None
                 except RunError as error:
                     driver.fail(job.id, str(error))
                     continue
-                self._job_ids[trial_id] = job.id
-                return {"job": job, "initial": stored}
+                self._given[trial_id] = {"job": job, "initial": stored}
+                return self._given[trial_id]
         return None if driver.running else Searcher.FINISHED
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """A failure for good. All else the scheduler heard, which hears of a failure even if Tune retries."""
-        if error and trial_id not in self._over:
+        """A worker that was lost. All else the scheduler heard."""
+        given = self._given.pop(trial_id)
+        if not error:
+            self._faults.ended(trial_id, given["job"].id)
+        elif trial_id not in self._over:
             with _fault_of(self.driver):
-                died = f"its worker process died {1 + RETRIES} times"
-                self.driver.fail(self._job_ids[trial_id], died)
+                job_id = given["job"].id
+                if self._faults.again(trial_id, job_id):
+                    self._again.append(given)
+                else:
+                    self.driver.fail(job_id, f"its worker process died {1 + RETRIES} times")
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the journal is the truth."""
@@ -184,11 +178,12 @@ class _Deciding(_Shim, TrialScheduler):
 
     _supports_buffered_results = False
 
-    def __init__(self, driver: Driver, over: set[str]) -> None:
+    def __init__(self, driver: Driver, over: set[str], faults: Faults) -> None:
         TrialScheduler.__init__(self)  # type: ignore[no-untyped-call]
         self.driver = driver
         self._actors: dict[Any, Any] = {}
         self._over = over
+        self._faults = faults
 
     def end_workers(self) -> None:
         """Kills their processes: a training that is halted would otherwise go on to its end."""
@@ -224,7 +219,8 @@ class _Deciding(_Shim, TrialScheduler):
                 self.driver.ended(_id_of(trial))
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        """Tune begins the trial again in another process, or tells the searcher."""
+        """Tune tells the searcher next, but not why."""
+        self._faults.errored(trial)
 
     def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
         self.on_trial_complete(tune_controller, trial, {})
@@ -240,9 +236,11 @@ class _Deciding(_Shim, TrialScheduler):
                 with _fault_of(driver):
                     driver.stop_running(TIME_LIMIT)
             raise _Halt
-        for actor in [each.temporary_state.ray_actor for each in live]:
+        for each in live:
+            actor = each.temporary_state.ray_actor
             if actor is not None:
                 self._actors.setdefault(actor._actor_id, actor)
+                self._faults.runs_in(each.trial_id, actor._actor_id.hex())
         return next((each for each in live if each.status == "PENDING"), None)
 
     def debug_string(self) -> str:

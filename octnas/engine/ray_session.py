@@ -11,19 +11,24 @@ import gc
 import logging
 import os
 import pickle
+import secrets
 import signal
 import threading
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 from octnas.engine.process import environment, import_folders, new_folder, short_folder
 from octnas.engine.workers import Workers
 from octnas.errors import RunError
+from octnas.storage import Place
 
-# Ray reads these when it is imported. The first one makes it stay on the loopback interface on every system.
+_LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+"""Of "0" Ray stays on the loopback interface, on every system; what a user has set stays."""
+_given_by_user = _LOOPBACK in os.environ
+# Ray reads these when it is imported.
 _SETTINGS = {
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    _LOOPBACK: "0",
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_DEDUP_LOGS": "0",
@@ -41,7 +46,7 @@ for _key, _value in _SETTINGS.items():
 
 import ray  # noqa: E402
 
-__all__ = ["InStore", "StoredFiles", "content", "placed", "ray_session"]
+__all__ = ["InStore", "StoredFiles", "connected", "content", "placed", "ray_session"]
 
 OBJECT_STORE_BYTES = 256 * 2**20
 """Of Ray's shared memory, beside the images."""
@@ -100,9 +105,9 @@ class StoredFiles:
     """Files in the object store, each as it stands when it is first asked for, and again where it changed."""
 
     def __init__(self) -> None:
-        self._stored: dict[Path, tuple[tuple[int, int], InStore]] = {}
+        self._stored: dict[Place, tuple[tuple[int, int], InStore]] = {}
 
-    def put(self, path: Path) -> InStore:
+    def put(self, path: Place) -> InStore:
         """Where the content of a file is.
 
         Raises:
@@ -146,11 +151,36 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
+_AUTH = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
+_token = secrets.token_hex(32)
+
+
 @contextlib.contextmanager
-def _starting() -> Iterator[None]:
-    """What keeps Ray from starting (no memory, a full /tmp, a machine that is too busy) is one line."""
-    try:
+def _own_token() -> Iterator[None]:
+    """A token for the Rays of this process: else Ray makes one for all, and writes it into the user's home.
+
+    What the user has set stays.
+    """
+    if any(key in os.environ for key in _AUTH):
         yield
+        return
+    try:
+        with environment({"RAY_AUTH_TOKEN": _token}):
+            yield
+    finally:
+        os.environ.pop("RAY_AUTH_MODE", None)  # Ray sets it by itself
+
+
+@contextlib.contextmanager
+def _starting(inherited: Mapping[str, str]) -> Iterator[None]:
+    """What keeps Ray from starting (no memory, a full /tmp, a machine that is too busy) is one line.
+
+    Args:
+        inherited: environment of the processes that are started.
+    """
+    try:
+        with environment(inherited):
+            yield
     except Exception as error:
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise RunError(f"Ray could not start ({reason}): free memory, cores, or disk in /tmp") from error
@@ -168,29 +198,48 @@ def _ray(workers: Workers, evaluate: str, store_bytes: int) -> Iterator[None]:
         # Without a share of a GPU a trial must not see one; Ray leaves the variable alone then.
         **({"CUDA_VISIBLE_DEVICES": ""} if workers.devices and not workers.gpus else {}),
     }
+    with (
+        new_folder(short_folder(), "ray") as folder,
+        _own_token(),
+        connected(
+            _starting(inherited),
+            address="local",
+            num_cpus=workers.cores,
+            num_gpus=workers.devices,
+            object_store_memory=store_bytes,
+            include_dashboard=False,
+            _temp_dir=str(folder),
+        ),
+    ):
+        yield
+
+
+@contextlib.contextmanager
+def connected(
+    translating: AbstractContextManager[None], *, loopback: bool = True, **options: Any
+) -> Iterator[None]:
+    """This process in a Ray, which says nothing on standard output; nothing of it is left afterwards.
+
+    Args:
+        loopback: whether Ray listens on the loopback interface alone, and takes it for this machine's.
+        translating: around `ray.init`: turns what it raises into errors for users.
+        options: of `ray.init`.
+    """
     handler = signal.getsignal(signal.SIGTERM)
-    with new_folder(short_folder(), "ray") as folder:
-        try:
-            with environment(inherited), _starting():
-                ray.init(
-                    address="local",
-                    num_cpus=workers.cores,
-                    num_gpus=workers.devices,
-                    object_store_memory=store_bytes,
-                    include_dashboard=False,
-                    configure_logging=True,
-                    logging_level=logging.ERROR,
-                    log_to_driver=False,
-                    _temp_dir=str(folder),
-                )
-            for name in ("ray.tune", "ray.train", "ray.data"):
-                logging.getLogger(name).setLevel(logging.CRITICAL)
-            # Ray prints a paragraph on standard output for each worker that dies; its trial's row says it.
-            ray._private.worker._worker_logs_enabled = False
-            yield
-        finally:
-            with _no_collection():
-                ray.shutdown()
-            ray._private.worker._worker_logs_enabled = True
-            if threading.current_thread() is threading.main_thread():
-                signal.signal(signal.SIGTERM, handler)
+    if not _given_by_user:  # Ray has read it by now, once for a process
+        os.environ[_LOOPBACK] = "0" if loopback else "1"
+        ray._private.ray_constants.ENABLE_RAY_CLUSTER = not loopback
+    try:
+        with translating:
+            ray.init(configure_logging=True, logging_level=logging.ERROR, log_to_driver=False, **options)
+        for name in ("ray.tune", "ray.train", "ray.data"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        # Ray prints a paragraph on standard output for each worker that dies; its trial's row says it.
+        ray._private.worker._worker_logs_enabled = False
+        yield
+    finally:
+        with _no_collection():
+            ray.shutdown()
+        ray._private.worker._worker_logs_enabled = True
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)

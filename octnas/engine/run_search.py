@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from octnas.counted import counted
@@ -22,7 +22,15 @@ from octnas.errors import Interrupted, RunError, afterwards
 from octnas.front import SearchResult
 from octnas.front.axis import budget_words, device_words, input_words
 from octnas.front.report import front_report
-from octnas.record import FrontReport, RunFolder, SearchHeader, history, shared_scores, supernets
+from octnas.record import (
+    FrontReport,
+    RunFolder,
+    SearchHeader,
+    TrialRecord,
+    history,
+    shared_scores,
+    supernets,
+)
 from octnas.space import Feasible, SearchSpace
 
 if TYPE_CHECKING:
@@ -50,11 +58,12 @@ def new_campaign(
     from octnas.engine.optuna_adapter import Proposer
 
     header, proxy = run.header, space.proxy
-    events = run.journal.read()
-    past = list(history(events))
+    # Line by line: what a long search's journal holds, all at once, takes gigabytes.
+    others = [each for each in run.journal.events() if each["event"] not in ("trial", "score", "confirm")]
+    records: dict[str, TrialRecord] = {}
     eta = proxy.rungs.eta
     levels = rung_levels(min_epochs=proxy.rungs.min_epochs, eta=eta, max_epochs=trial_epochs(header, proxy))
-    scores = shared_scores(events)
+    scores = shared_scores(others)
     rungs = Rungs(
         levels,
         eta=eta,
@@ -62,9 +71,19 @@ def new_campaign(
         objective=feasible.objective,
         front_goes_on=bool(scores),
     )
-    rungs.replay(past)
+
+    def past() -> Iterator[TrialRecord]:
+        for record in history(run.journal.events()):
+            records[record.id] = record
+            yield record
+
+    def taken() -> Iterator[TrialRecord]:
+        for record in past():
+            rungs.replay((record,))
+            yield record
+
     reserved = [each.architecture for each in header.yardsticks]
-    weighted = [each.backbone for each in supernets(events) if each.state == "complete"]
+    weighted = [each.backbone for each in supernets(others) if each.state == "complete"]
     warm = header.options.get("init") == "shared" and header.options.get("fine_tune") is not None
     proposer: Proposals = Proposer(
         restricted(feasible, weighted) if warm and weighted else feasible,
@@ -72,13 +91,13 @@ def new_campaign(
         seed=header.seed,
         rank_by=proxy.rank_by,
         reserved=reserved,
-        history=past,
+        history=taken(),
         grouped=grouped,
     )
     if scores:
         assert isinstance(proposer, Proposer)
         proposer = Finalists(
-            feasible, scores, rank_by=proxy.rank_by, reserved=reserved, history=past, sampler=proposer
+            feasible, scores, rank_by=proxy.rank_by, reserved=reserved, history=past(), sampler=proposer
         )
     confirm = confirming_seeds(header.seed, int(header.options.get("confirm", 0)))
     return Campaign(
@@ -86,6 +105,7 @@ def new_campaign(
         feasible=feasible,
         proposer=proposer,
         rungs=rungs,
+        records=records.values(),
         confirm=confirm,
         shared={each.architecture.digest: each.accuracy for each in scores},
         **options,

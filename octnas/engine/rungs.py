@@ -10,6 +10,10 @@ arrival, so without the limit nearly everybody would be promoted once.
 Candidates that shared scores have chosen already are few and meant to be on the front: of these whoever is
 non-dominated at a rung goes on as well (`front_goes_on`).
 
+Where more than `WINDOW` trials reached a rung, the `WINDOW` latest of them are ranked, and the best of these
+go on while n // eta leaves a place: a ranking takes the same time at any n. A candidate that is paused when
+as many came after it is left behind.
+
 Yardsticks are ranked too, but take nobody's place: n counts candidates, and the best are the best candidates.
 The rungs are at min_epochs, min_epochs * eta, min_epochs * eta^2, ... below the length of a training.
 """
@@ -18,6 +22,7 @@ from __future__ import annotations
 
 import bisect
 import math
+from collections import deque
 from collections.abc import Collection, Iterable, Sequence
 
 from octnas.record import EpochScore, Objective, TrialRecord, TrialState
@@ -26,6 +31,9 @@ __all__ = ["Point", "Rungs", "best_first", "crowding", "pareto_ranks", "rung_lev
 
 Point = tuple[float, float]
 """(score, cost): the score is maximised, the cost minimised."""
+
+WINDOW = 1000
+"""Trials of a rung that are compared: of 1,000 drawn at random the best half is told to within 3 %."""
 
 
 def rung_levels(*, min_epochs: int, eta: int, max_epochs: int) -> tuple[int, ...]:
@@ -71,15 +79,61 @@ def crowding(points: Sequence[Point]) -> list[float]:
     return distance
 
 
-def best_first(points: Sequence[Point]) -> list[int]:
-    """Indices of the points: lower rank first, within a rank the less crowded first, then as they came."""
-    ranks = pareto_ranks(points)
+def best_first(points: Sequence[Point], ranks: Sequence[int] | None = None) -> list[int]:
+    """Indices of the points: lower rank first, within a rank the less crowded first, then as they came.
+
+    Args:
+        ranks: the points' `pareto_ranks`, where they are known.
+    """
+    ranks = pareto_ranks(points) if ranks is None else ranks
     keys: list[tuple[int, float, int]] = [(0, 0.0, 0)] * len(points)
-    for rank in set(ranks):
-        members = [i for i, own in enumerate(ranks) if own == rank]
+    fronts: dict[int, list[int]] = {}
+    for i, rank in enumerate(ranks):
+        fronts.setdefault(rank, []).append(i)
+    for rank, members in fronts.items():
         for i, far in zip(members, crowding([points[i] for i in members]), strict=True):
             keys[i] = (rank, -far, i)
     return sorted(range(len(points)), key=keys.__getitem__)
+
+
+class _Rung:
+    """Who reached one rung.
+
+    Args:
+        window: trials that are compared, the latest.
+    """
+
+    def __init__(self, window: int) -> None:
+        self.reached: dict[str, Point] = {}
+        self.passed: set[str] = set()
+        self.candidates = 0
+        """Of `reached`, without yardsticks."""
+        self._compared: deque[str] = deque()
+        self._window = window
+        self._best: list[tuple[str, int]] | None = None
+
+    def enter(self, trial_id: str, point: Point, *, yardstick: bool) -> str | None:
+        """Enters a trial, or its new point; the one that is not compared any more, if there is one."""
+        known = trial_id in self.reached
+        if known and self.reached[trial_id] == point:
+            return None
+        self.reached[trial_id] = point
+        self._best = None
+        if known:
+            return None
+        self.candidates += not yardstick
+        self._compared.append(trial_id)
+        return self._compared.popleft() if len(self._compared) > self._window else None
+
+    def best(self, yardsticks: Collection[str]) -> list[tuple[str, int]]:
+        """The candidates that are compared and their non-dominated ranks, the best first."""
+        if self._best is None:
+            ids = list(self._compared)
+            points = [self.reached[each] for each in ids]
+            ranks = pareto_ranks(points)
+            order = best_first(points, ranks)
+            self._best = [(ids[i], ranks[i]) for i in order if ids[i] not in yardsticks]
+        return self._best
 
 
 class Rungs:
@@ -91,6 +145,7 @@ class Rungs:
         rank_by: "accuracy" or "loss".
         objective: the cost in a point.
         front_goes_on: whether a candidate that none at its rung dominates goes on, however many do.
+        window: trials of a rung that are compared, the latest.
     """
 
     def __init__(
@@ -101,32 +156,38 @@ class Rungs:
         rank_by: str = "accuracy",
         objective: Objective = "gflops",
         front_goes_on: bool = False,
+        window: int = WINDOW,
     ) -> None:
         self.levels = tuple(levels)
         self.eta = eta
         self.rank_by = rank_by
         self._objective: Objective = objective
         self._front_goes_on = front_goes_on
-        self._reached: dict[int, dict[str, Point]] = {level: {} for level in self.levels}
-        self._passed: dict[int, set[str]] = {level: set() for level in self.levels}
+        self._rungs = {level: _Rung(window) for level in self.levels}
         self._yardsticks: set[str] = set()
+        self._behind: list[str] = []
 
     def decide(self, trial_id: str, level: int, point: Point) -> bool:
         """Enters a trial at a rung; says whether it is promoted at once, which one promoted before is."""
         if not math.isfinite(point[0]):
             raise ValueError(f"a score at a rung must be finite, but trial {trial_id} has {point[0]}")
-        if trial_id in self._passed[level]:
+        if trial_id in self._rungs[level].passed:
             return True
-        self._reached[level][trial_id] = point
+        self._enter(trial_id, level, point)
         promoted = trial_id in self._promotable(level)
         if promoted:
-            self._passed[level].add(trial_id)
+            self._rungs[level].passed.add(trial_id)
         return promoted
 
     def enter(self, trial_id: str, level: int, point: Point) -> None:
         """Enters a yardstick, which is never paused: candidates are ranked beside it."""
-        self._reached[level][trial_id] = point
         self._yardsticks.add(trial_id)
+        self._enter(trial_id, level, point)
+
+    def left_behind(self) -> list[str]:
+        """Candidates that did not go on and are compared no more; each is told of once."""
+        found, self._behind = self._behind, []
+        return found
 
     def promote(self, paused: Collection[str], *, at_least: int = 0) -> str | None:
         """The paused trial that may go on now, the highest rung first; it is promoted. None: nobody may.
@@ -138,7 +199,7 @@ class Rungs:
         for level in reversed(self.levels):
             for trial_id in self._promotable(level, at_least=at_least):
                 if trial_id in paused:
-                    self._passed[level].add(trial_id)
+                    self._rungs[level].passed.add(trial_id)
                     return trial_id
         return None
 
@@ -148,14 +209,17 @@ class Rungs:
             if not record.within_budget:
                 continue
             for score in record.scores:
-                if score.epoch not in self._reached:
+                if score.epoch not in self._rungs:
                     continue
-                if record.id not in self._reached[score.epoch]:
-                    self._reached[score.epoch][record.id] = self.point(record, score)
                 if record.yardstick is not None:
                     self._yardsticks.add(record.id)
-                elif record.epochs > score.epoch or record.state is TrialState.RUNNING:
-                    self._passed[score.epoch].add(record.id)
+                rung = self._rungs[score.epoch]
+                if record.id not in rung.reached:
+                    self._enter(record.id, score.epoch, self.point(record, score))
+                if record.yardstick is None and (
+                    record.epochs > score.epoch or record.state is TrialState.RUNNING
+                ):
+                    rung.passed.add(record.id)
 
     def point(self, record: TrialRecord, score: EpochScore) -> Point:
         """What a trial is ranked by with a score, its cost the objective's."""
@@ -163,21 +227,28 @@ class Rungs:
 
     def scores(self, level: int) -> dict[str, Point]:
         """Who reached a rung, with what; in order of arrival."""
-        return dict(self._reached[level])
+        return dict(self._rungs[level].reached)
 
     def promoted(self, level: int) -> frozenset[str]:
         """Candidates that went on past a rung."""
-        return frozenset(self._passed[level])
+        return frozenset(self._rungs[level].passed)
+
+    def _enter(self, trial_id: str, level: int, point: Point) -> None:
+        rung = self._rungs[level]
+        behind = rung.enter(trial_id, point, yardstick=trial_id in self._yardsticks)
+        if behind is not None and behind not in rung.passed and behind not in self._yardsticks:
+            self._behind.append(behind)
 
     def _promotable(self, level: int, *, at_least: int = 0) -> list[str]:
         """Candidates that may go on past a rung and have not yet, the best first; none where it is full."""
-        reached, passed = self._reached[level], self._passed[level]
-        places = max(at_least, sum(each not in self._yardsticks for each in reached) // self.eta)
-        places = 0 if len(passed) >= places else places
-        if not places and not self._front_goes_on:
+        rung = self._rungs[level]
+        free = max(at_least, rung.candidates // self.eta) > len(rung.passed)
+        if not free and not self._front_goes_on:
             return []
-        ids, points = list(reached), list(reached.values())
-        ranks = dict(zip(ids, pareto_ranks(points), strict=True)) if self._front_goes_on else {}
-        ranked = [ids[i] for i in best_first(points) if ids[i] not in self._yardsticks]
-        best = [each for i, each in enumerate(ranked) if i < places or ranks.get(each) == 0]
-        return [each for each in best if each not in passed]
+        best = rung.best(self._yardsticks)
+        places = max(at_least, len(best) // self.eta) if free else 0
+        return [
+            each
+            for i, (each, rank) in enumerate(best)
+            if (i < places or (self._front_goes_on and rank == 0)) and each not in rung.passed
+        ]

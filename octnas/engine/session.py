@@ -26,12 +26,14 @@ from octnas.engine.events import Listener, note_early
 from octnas.engine.initial import check_init, keep_initial
 from octnas.engine.inputs import check_kind, check_networks, network_options
 from octnas.engine.lent import keep_supernets, lent_supernets
+from octnas.engine.machines import kept_storage, machines
 from octnas.engine.run_search import run_search
 from octnas.engine.samplers import DEFAULT_SAMPLER
 from octnas.engine.yardsticks import choose_yardsticks
 from octnas.front import SearchResult
 from octnas.front.describe import network_lines
 from octnas.record import RunFolder, SearchHeader, default_name, name_taken, run_path
+from octnas.record.tracking_store import resolve_store
 from octnas.space import SearchSpace, parse_space
 
 if TYPE_CHECKING:
@@ -59,6 +61,8 @@ def search(
     tracking_uri: str | None = None,
     cpus_per_trial: float = 1,
     gpus_per_trial: float | None = None,
+    cluster: str | None = None,
+    storage: str | None = None,
     init: str = "scratch",
     score: int | None = None,
     fine_tune: int | None = None,
@@ -91,6 +95,10 @@ def search(
             the end, so that a claim has an interval; 0 claims nothing.
         tracking_uri: MLflow's store or server; default MLFLOW_TRACKING_URI, or ./mlflow.db.
         gpus_per_trial: default a share of a GPU where there is one.
+        cluster: the address HOST:PORT of a Ray cluster that runs trials, or "auto" for the one that this
+            machine is a node of; None: this machine alone.
+        storage: a folder that all nodes share, or an fsspec URI such as "s3://bucket/octnas", where weights
+            are kept; None: in the run's folder.
         init: where trainings begin: "scratch"; "torchvision", a file or a folder: from these weights, see
             `octnas.engine.initial`; "shared": one set of weights a backbone is trained first, many
             architectures are scored on them, and the best of these are the candidates. What is reported is
@@ -129,72 +137,92 @@ def search(
     lent = None
     if supernet is not None:
         lent = lent_supernets(supernet, feasible, images, whole=fine_tune is not None)
-    from octnas.engine.workers import plan_workers
-
-    workers = plan_workers(cpus_per_trial, gpus_per_trial)
-    tracker = _tracker(tracking_uri)
-    if budgets.unmeasured:
-        budgets = budgets.measured(searched, lambda text: note_early(listener, name, trials, text))
-        feasible = budgets.feasible(searched)
-        start = time.monotonic()
-    header = SearchHeader(
-        name=name,
-        space=searched.name,
-        space_yaml=searched.to_yaml(),
-        budget_gflops=budgets.gflops,
-        budget_ms=budgets.ms,
-        objective=budgets.objective,
-        profile=budgets.document(),
+    storage = kept_storage(storage)
+    with machines(
+        cluster,
+        storage=storage,
+        cpus=cpus_per_trial,
+        gpus=gpus_per_trial,
+        space=searched,
+        images=images,
         trials=trials,
-        max_minutes=max_minutes,
-        sampler=sampler,
-        backbone=",".join(searched.backbones) if backbones is not None else None,
-        seed=seed,
-        data=searched.proxy.data,
-        data_fingerprint=images.fingerprint,
-        tracking_uri=tracker.uri,
-        versions=versions(),
-        cpus_per_trial=cpus_per_trial,
-        gpus_per_trial=gpus_per_trial,
-        created=datetime.datetime.now().astimezone().isoformat(timespec="microseconds"),
-        yardsticks=choose_yardsticks(searched, feasible, trials=trials),
-        options={
-            "confirm": confirm,
-            "evaluate": evaluate_name,
-            "noise_points": searched.proxy.noise_points if data is None else None,
-            "space_source": source,
-            "limit": feasible.limit,
-            "input_shape": list(images.shape),
-            "target_input_shape": list(searched.target.input_shape),
-            **network_options(searched),
-            **({"budget_of_space": True} if budgets.from_space else {}),
-            **latency_options(feasible),
-            "cores": workers.cores,
-            "workers": workers.count,
-            "init": initial.init,
-            **({} if fine_tune is None else {"fine_tune": fine_tune}),
-            **({"score": score or DEFAULT_SCORE, "supernet_of": supernet} if init == "shared" else {}),
-        },
-    )
-    run = RunFolder.create(name, header)
-    try:
-        keep_profile(run, budgets.profile)
-        keep_initial(run, initial)
-        if lent is not None:
-            keep_supernets(run, lent)
-    except BaseException:
-        run.journal.release()
-        RunFolder.delete(name)
-        raise
-    notes = [*network_lines(header.options), *budgets.notes(), *initial.notes]
-    return run_search(run, searched, feasible, images, workers, tracker, listener, start, notes)
+    ) as found:
+        workers = found.workers
+        tracker = _tracker(tracking_uri)
+        if budgets.unmeasured:
+            budgets = budgets.measured(searched, lambda text: note_early(listener, name, trials, text))
+            feasible = budgets.feasible(searched)
+            start = time.monotonic()
+        header = SearchHeader(
+            name=name,
+            space=searched.name,
+            space_yaml=searched.to_yaml(),
+            budget_gflops=budgets.gflops,
+            budget_ms=budgets.ms,
+            objective=budgets.objective,
+            profile=budgets.document(),
+            trials=trials,
+            max_minutes=max_minutes,
+            sampler=sampler,
+            backbone=",".join(searched.backbones) if backbones is not None else None,
+            seed=seed,
+            data=searched.proxy.data,
+            data_fingerprint=images.fingerprint,
+            tracking_uri=tracker.uri,
+            versions=versions(),
+            cpus_per_trial=cpus_per_trial,
+            gpus_per_trial=gpus_per_trial,
+            created=datetime.datetime.now().astimezone().isoformat(timespec="microseconds"),
+            yardsticks=choose_yardsticks(searched, feasible, trials=trials),
+            options={
+                "confirm": confirm,
+                "evaluate": evaluate_name,
+                "noise_points": searched.proxy.noise_points if data is None else None,
+                "space_source": source,
+                "limit": feasible.limit,
+                "input_shape": list(images.shape),
+                "target_input_shape": list(searched.target.input_shape),
+                **network_options(searched),
+                **({"budget_of_space": True} if budgets.from_space else {}),
+                **latency_options(feasible),
+                "cores": workers.cores,
+                "workers": workers.count,
+                "cluster": cluster,
+                "storage": storage,
+                "init": initial.init,
+                **({} if fine_tune is None else {"fine_tune": fine_tune}),
+                **({"score": score or DEFAULT_SCORE, "supernet_of": supernet} if init == "shared" else {}),
+            },
+        )
+        run = RunFolder.create(name, header)
+        try:
+            keep_profile(run, budgets.profile)
+            keep_initial(run, initial)
+            if lent is not None:
+                keep_supernets(run, lent)
+        except BaseException:
+            run.journal.release()
+            RunFolder.delete(name)
+            raise
+        notes = [*found.notes, *network_lines(header.options), *budgets.notes(), *initial.notes]
+        return run_search(run, searched, feasible, images, workers, tracker, listener, start, notes)
 
 
-def resume(name: str, *, listener: Listener | None = None) -> SearchResult:
+def resume(
+    name: str,
+    *,
+    cluster: str | None = None,
+    tracking_uri: str | None = None,
+    listener: Listener | None = None,
+) -> SearchResult:
     """Goes on with a search after any death; a finished one gives its result again.
 
     Finished trials stay as they are, unfinished ones are trained again under their ids, and a time limit
     begins anew.
+
+    Args:
+        cluster: as for `search`, where it is not the one that the search began on.
+        tracking_uri: the search's MLflow store with its credentials, or another that is brought up to date.
 
     Raises:
         OctnasError: there is no such search, it is running, or its space or data changed since.
@@ -217,15 +245,23 @@ def resume(name: str, *, listener: Listener | None = None) -> SearchResult:
         )
         images = load_data(searched)
         check_data(header, images)
-        from octnas.engine.workers import plan_workers
-
-        workers = plan_workers(header.cpus_per_trial, header.gpus_per_trial)
-        tracker = _tracker(header.tracking_uri)
-        run.journal.append({"event": "resume", "versions": versions()})
+        tracker = _tracker(resolve_store(tracking_uri, header.tracking_uri))
+        with machines(
+            cluster or header.options.get("cluster"),
+            storage=header.options.get("storage"),
+            cpus=header.cpus_per_trial,
+            gpus=header.gpus_per_trial,
+            space=searched,
+            images=images,
+            trials=header.trials,
+        ) as found:
+            run.journal.append({"event": "resume", "versions": versions()})
+            return run_search(
+                run, searched, feasible, images, found.workers, tracker, listener, start, found.notes
+            )
     except BaseException:
         run.journal.release()
         raise
-    return run_search(run, searched, feasible, images, workers, tracker, listener, start)
 
 
 def _tracker(uri: str | None) -> Tracker:

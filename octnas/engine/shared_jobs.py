@@ -11,7 +11,6 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from octnas.engine.budgets import plain_downsample
 from octnas.errors import RunError
 from octnas.record import EpochScore
 from octnas.space import Feasible, Proxy
+from octnas.storage import Place
 
 if TYPE_CHECKING:
     from octnas.data import ImageSet
@@ -70,8 +70,8 @@ class SupernetJob:
     """Of the whole training, in trainings of one proxy."""
     distill: float = 0.0
     seed: int = 0
-    checkpoint: Path
-    weights: Path
+    checkpoint: Place
+    weights: Place
     """Where the shared weights are written, at each score that was long in coming and at the last."""
     until: int
     """The score after which this part ends."""
@@ -97,7 +97,7 @@ class ScoringJob:
     architectures: tuple[Architecture, ...] = field(repr=False)
     """The proxy's."""
     proxy: Proxy
-    initial: Path | bytes = field(repr=False)
+    initial: Place | bytes = field(repr=False)
     """The shared weights, a safetensors file or what is in it."""
     threads: int = 1
 
@@ -229,7 +229,7 @@ def pace_of(pace: PaceJob, data: ImageSet) -> tuple[float, float]:
 
 
 # -------------------------------------------------------------------- scores
-_kept: tuple[Architecture, Path | bytes, SharedScorer] | None = None
+_kept: tuple[Architecture, Place | bytes, SharedScorer] | None = None
 """The supernet that this worker scored on last."""
 
 

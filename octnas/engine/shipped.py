@@ -27,14 +27,17 @@ Sources = Mapping[str, bytes]
 """By path from where Python looks for it: "package/module.py"."""
 
 
-def users_sources() -> dict[str, bytes]:
-    """The users' code of this process; nothing where it has no network of theirs.
+def users_sources(evaluate: str = "") -> dict[str, bytes]:
+    """The users' code of this process; nothing where it has no network and no training of theirs.
+
+    Args:
+        evaluate: the name ("module:function") of what a worker calls.
 
     Raises:
         RunError: it is too much to be code.
     """
     found: dict[str, bytes] = {}
-    for folder in map(Path, users_folders()):
+    for folder in map(Path, users_folders(evaluate)):
         for module in list(sys.modules.values()):
             for file in _files(module, folder):
                 found[file.relative_to(folder).as_posix()] = file.read_bytes()

@@ -7,6 +7,7 @@ the same seed gives the same records, however fast or busy the machine is.
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import math
 import traceback
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 
 from octnas.engine.campaign import Campaign
 from octnas.engine.evaluate import TrialJob, failure_reason
-from octnas.engine.limits import TIME_LIMIT
+from octnas.engine.limits import TIME_LIMIT, Clock
 from octnas.errors import SearchFailedError
 from octnas.record import EpochScore
 
@@ -63,7 +64,14 @@ class _Training:
     coming: EpochScore
 
 
-def simulate(campaign: Campaign, *, scores: Scores, workers: int = 1, clock: SimulatedClock) -> None:
+def simulate(
+    campaign: Campaign,
+    *,
+    scores: Scores,
+    workers: int = 1,
+    clock: SimulatedClock,
+    timer: Clock | None = None,
+) -> None:
     """Runs a campaign to its end: until nothing runs and it has no job left, or it is halted. Unless it was
     halted, every trial is final then.
 
@@ -75,6 +83,8 @@ def simulate(campaign: Campaign, *, scores: Scores, workers: int = 1, clock: Sim
         scores: what a job's training would report.
         workers: trainings at a time, 1 or more.
         clock: the campaign's own.
+        timer: seconds, by which the campaign's own work is timed and let pass on `clock`: one driver, which
+            does one thing after the other while workers wait for its answers. None: its work takes no time.
 
     Raises:
         OctnasError: the journal cannot be written, or the campaign gave up (`SearchFailedError`).
@@ -86,13 +96,21 @@ def simulate(campaign: Campaign, *, scores: Scores, workers: int = 1, clock: Sim
     coming: list[tuple[float, int]] = []
     trainings: dict[int, _Training] = {}
 
+    @contextlib.contextmanager
+    def driving() -> Iterator[None]:
+        begin = timer() if timer else 0.0
+        yield
+        if timer:
+            clock.advance(clock.passed + timer() - begin)
+
     def expect(worker: int, training: _Training) -> None:
         trainings[worker] = training
         heapq.heappush(coming, (clock.passed + _duration(training.coming), worker))
 
     while not campaign.halted:
         while free and not campaign.halted:
-            job = campaign.next_job()
+            with driving():
+                job = campaign.next_job()
             if job is None:
                 break
             training = _begun(campaign, job, scores)
@@ -106,7 +124,9 @@ def simulate(campaign: Campaign, *, scores: Scores, workers: int = 1, clock: Sim
             campaign.stop_running(TIME_LIMIT)
             break
         training = trainings.pop(worker)
-        if campaign.report(training.job.id, training.coming) and _next_score(campaign, training):
+        with driving():
+            goes_on = campaign.report(training.job.id, training.coming)
+        if goes_on and _next_score(campaign, training):
             expect(worker, training)
         else:
             heapq.heappush(free, worker)

@@ -108,6 +108,7 @@ def dry_run(
     confirm: int = DEFAULT_CONFIRM,
     cpus_per_trial: float = 1,
     gpus_per_trial: float | None = None,
+    cluster: str | None = None,
     init: str = "scratch",
     score: int | None = None,
     fine_tune: int | None = None,
@@ -121,6 +122,8 @@ def dry_run(
         budget_gflops, budget_ms, objective, profile: as for `octnas.engine.search`; a profile is measured
             where latency is asked for and there is none.
         confirm: seeds with which a search would train the winner and what it is compared with again.
+        cluster: as for `octnas.engine.search`. It is not joined: the estimate is for this machine alone, with
+            as many trials at once as it takes by default.
         init, score, fine_tune, supernet: as for `octnas.engine.search`.
         estimate: also time a few training steps of each backbone's proxy on this machine, where the budget is
             reachable.
@@ -214,8 +217,8 @@ def dry_run(
             candidates=min(trials, max(0, int(feasible.size) - reserved)),
             yardsticks=tuple(each.architecture.backbone for each in yardsticks),
             confirm=confirm,
-            cpus_per_trial=cpus_per_trial,
-            gpus_per_trial=gpus_per_trial,
+            cpus_per_trial=cpus_per_trial if cluster is None else 1,
+            gpus_per_trial=gpus_per_trial if cluster is None else None,
             score=(score or DEFAULT_SCORE) if init == "shared" else 0,
             fine_tune=fine_tune,
             lent=supernet is not None,

@@ -25,18 +25,20 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
 
+from octnas.engine.drawn import Drawn, Function, Layers
+from octnas.engine.moments import Curve, Moments
 from octnas.engine.observations import Observation, final_scores
 from octnas.engine.posterior import Posterior, condition
 from octnas.space import Members
 from octnas.space.graph import ChoiceGraph
 
-__all__ = ["Drawn", "Observation", "Surrogate"]
+__all__ = ["Observation", "Surrogate"]
 
 Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
@@ -49,29 +51,6 @@ START = (0.3, 0.3)
 """Noise and deviation where there is too little to tell, and where the search over the grid begins."""
 ENOUGH = 8
 """Observations from which on the grid is searched."""
-
-
-Function = tuple[float, list[Float64]]
-"""An intercept and, for each step of a graph, a score for each edge, (E,)."""
-
-
-class Drawn:
-    """A function drawn from what the scores may be, in the unit of the observed scores."""
-
-    def __init__(
-        self, functions: Mapping[str, Function], at: Callable[[str, tuple[int, ...]], float]
-    ) -> None:
-        self._functions = functions
-        self._at = at
-
-    def __getitem__(self, backbone: str) -> Function:
-        """The function on the backbone's graph, for `octnas.space.Optimum`: the value of an architecture is
-        the intercept plus the scores of its path's edges."""
-        return self._functions[backbone]
-
-    def value(self, backbone: str, choices: Sequence[int]) -> float:
-        """The function's value at an architecture; quick for one that was fitted."""
-        return self._at(backbone, tuple(choices))
 
 
 class Surrogate:
@@ -119,7 +98,45 @@ class Surrogate:
         finals = final_scores(observations, self._epochs)
         self._center, self._scale = finals.center, finals.scale
         features = np.array([self._features(*key) for key in finals.keys]).reshape(-1, len(self._groups))
-        self._posterior: Posterior = self._best(features, finals.scores, finals.extra)
+
+        def posterior(noise: float, deviation: float) -> Posterior:
+            return condition(features, finals.scores, noise + finals.extra, self._variances(deviation))
+
+        self._posterior: Posterior = _best(posterior, len(finals.scores))[1]
+
+    def moments(self) -> Moments:
+        """Sums without an architecture, for `count` and `fit_sums`."""
+        self._known.clear()
+        return Moments(columns=len(self._groups), epochs=self._epochs)
+
+    def count(
+        self, moments: Moments, backbone: str, choices: Sequence[int], curve: Curve, *, times: int = 1
+    ) -> None:
+        """Adds an architecture to sums, or with `times=-1` takes it away again."""
+        moments.add(self._terms[backbone].features(choices), curve, times=times)
+
+    def fit_sums(self, moments: Moments, chosen: tuple[float, float]) -> None:
+        """`fit` from sums over the observations, in a time that does not depend on their number.
+
+        Args:
+            chosen: noise and deviation, by `choose`.
+        """
+        scaled = moments.scale()
+        self._center, self._scale = scaled.center, scaled.scale
+        self._posterior = scaled.posterior(chosen[0], self._variances(chosen[1]))
+
+    def choose(self, moments: Moments) -> tuple[float, float]:
+        """Noise and deviation of the greatest evidence, of `ENOUGH` architectures or more."""
+        scaled = moments.scale()
+
+        def posterior(noise: float, deviation: float) -> Posterior:
+            return scaled.posterior(noise, self._variances(deviation))
+
+        return _best(posterior, moments.count)[0]
+
+    def macs(self, backbone: str, choices: Sequence[int]) -> int:
+        """Multiply-adds of an architecture, as the model counts them."""
+        return self._terms[backbone].macs(choices)
 
     def draw(self, rng: np.random.Generator, *, temperature: float = 1.0) -> Drawn:
         """One function drawn from the posterior, jointly over all backbones.
@@ -132,6 +149,7 @@ class Surrogate:
         return Drawn(
             functions={name: self._function(terms, weights) for name, terms in self._terms.items()},
             at=lambda backbone, choices: self._value(self._features(backbone, choices), weights),
+            layers=lambda backbone: self._layers(self._terms[backbone], weights),
         )
 
     def predict(self, backbone: str, choices: Sequence[int]) -> tuple[float, float]:
@@ -149,6 +167,10 @@ class Surrogate:
         intercept, edges = terms.function(self._scale * weights)
         return self._center + intercept, edges
 
+    def _layers(self, terms: _Terms, weights: Float64) -> Layers:
+        found = terms.layers(self._scale * weights)
+        return replace(found, intercept=self._center + found.intercept)
+
     def _value(self, features: Float64, weights: Float64) -> float:
         return self._center + self._scale * float(features @ weights)
 
@@ -163,18 +185,25 @@ class Surrogate:
         variances: Float64 = np.array([1.0, 0.5, deviation / 2])[self._groups]
         return variances
 
-    def _best(self, features: Float64, scores: Float64, extra: Float64) -> Posterior:
-        """The posterior of the greatest evidence: noises at the starting deviation, then deviations."""
 
-        def posterior(noise: float, deviation: float) -> Posterior:
-            return condition(features, scores, noise + extra, self._variances(deviation))
+def _best(
+    posterior: Callable[[float, float], Posterior], count: int
+) -> tuple[tuple[float, float], Posterior]:
+    """Noise and deviation of the greatest evidence, and the posterior with them: noises at the starting
+    deviation, then deviations.
 
-        if len(scores) < ENOUGH:
-            return posterior(*START)
-        by_noise = {noise: posterior(noise, START[1]) for noise in NOISES}
-        noise = max(by_noise, key=lambda value: by_noise[value].evidence)
-        others = [posterior(noise, deviation) for deviation in DEVIATIONS if deviation != START[1]]
-        return max([by_noise[noise], *others], key=lambda found: found.evidence)
+    Args:
+        posterior: by noise and deviation.
+        count: architectures with a score.
+    """
+    if count < ENOUGH:
+        return START, posterior(*START)
+    by_noise = {noise: posterior(noise, START[1]) for noise in NOISES}
+    noise = max(by_noise, key=lambda value: by_noise[value].evidence)
+    tried = {START[1]: by_noise[noise]}
+    tried |= {each: posterior(noise, each) for each in DEVIATIONS if each != START[1]}
+    deviation = max(tried, key=lambda value: tried[value].evidence)
+    return (noise, deviation), tried[deviation]
 
 
 class _Names:
@@ -235,7 +264,7 @@ class _Terms:
     def features(self, choices: Sequence[int]) -> Float64:
         """phi of an architecture, (D,)."""
         local = self._levels[:, list(choices)]
-        cost = (self._macs(choices) - self._middle) / self._half
+        cost = (self.macs(choices) - self._middle) / self._half
         pairs = local[0, self._pairs[:, 0]] * local[0, self._pairs[:, 1]]
         return np.concatenate([[1.0, cost], local.ravel(), pairs]) @ self._spread
 
@@ -250,7 +279,19 @@ class _Terms:
         constant = (self._graph.constant - self._middle) / self._half
         return float(local[0] + local[1] * constant), np.split(scores, self._ends)[:count]
 
-    def _macs(self, choices: Sequence[int]) -> int:
+    def layers(self, weights: Float64) -> Layers:
+        """The function phi @ weights without its pairs."""
+        local = self._spread @ weights
+        count = len(self._members.slots)
+        first, second = local[2 : 2 + count], local[2 + count : 2 + 2 * count]
+        return Layers(
+            intercept=float(local[0] - local[1] * self._middle / self._half),
+            per_mac=float(local[1] / self._half),
+            table=np.outer(first, self._levels[0]) + np.outer(second, self._levels[1]),
+        )
+
+    def macs(self, choices: Sequence[int]) -> int:
+        """Multiply-adds of an architecture."""
         lows = [0] * len(self._members.lows)
         for slot, choice in zip(self._members.slots, choices, strict=True):
             lows[slot.index] = self._members.lows[slot.index][choice]

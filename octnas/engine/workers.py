@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from octnas.errors import RunError
 from octnas.machine import usable_cores
 
-__all__ = ["Workers", "plan_workers"]
+__all__ = ["Workers", "gpu_slots", "plan_workers"]
 
 TRIALS_PER_GPU = 4
 """Small proxies that share a GPU, where nothing else is asked for."""
@@ -23,9 +23,9 @@ class Workers:
     gpus: float
     """Share of a GPU of a trial; 0 without one."""
     cores: int
-    """Processor cores of this machine that this process may use."""
+    """Processor cores that this process may use, of this machine or of the cluster that it joined."""
     devices: int
-    """GPUs of this machine that this process may use."""
+    """GPUs that it may use."""
 
 
 def plan_workers(cpus_per_trial: float = 1, gpus_per_trial: float | None = None) -> Workers:
@@ -59,6 +59,10 @@ def plan_workers(cpus_per_trial: float = 1, gpus_per_trial: float | None = None)
             f"but got {gpus:g}"
         )
     if gpus > 0:
-        each = int(1 / gpus + 1e-9) if gpus < 1 else 0
-        count = min(count, devices * each if each else int(devices / gpus))
+        count = min(count, gpu_slots(devices, gpus))
     return Workers(count=count, cpus=cpus, gpus=gpus, cores=cores, devices=devices)
+
+
+def gpu_slots(devices: float, gpus: float) -> int:
+    """Trials of `gpus` GPUs each (a share up to 1, or a whole number) that so many GPUs take at once."""
+    return int(devices) * int(1 / gpus + 1e-9) if gpus < 1 else int(devices / gpus)

@@ -20,16 +20,17 @@ ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "counted": set(),
     "machine": {"errors", "counted"},
+    "storage": {"errors"},
     "backbones": {"errors"},
     "architecture": {"errors", "backbones"},
-    "data": {"errors", "machine", "counted"},
-    "record": {"errors", "backbones", "architecture", "_version"},
+    "data": {"errors", "machine", "counted", "storage"},
+    "record": {"errors", "backbones", "architecture", "storage", "_version"},
     "nn": {"errors", "backbones", "architecture"},
     "costs": {"errors", "machine", "backbones", "architecture", "nn"},
     "trace": {"errors", "backbones", "architecture", "nn", "costs"},
     "space": {"errors", "backbones", "architecture", "costs"},
     "front": {"errors", "counted", "backbones", "architecture", "record"},
-    "train": {"errors", "backbones", "architecture", "nn", "data", "record"},
+    "train": {"errors", "backbones", "architecture", "nn", "data", "record", "storage"},
     "export": {"errors", "backbones", "architecture", "nn", "data", "record", "costs", "train", "_version"},
     "timing": {
         "errors",
@@ -55,6 +56,7 @@ FREE = {
     "cli_rank",
     "cli_search",
     "cli_supernet",
+    "cli_train",
     "__init__",
     "__main__",
 }
@@ -73,16 +75,21 @@ WITHOUT_TORCH = [
     "cli_rank",
     "cli_search",
     "cli_supernet",
+    "cli_train",
     "engine",
     "machine",
+    "storage",
     "timing",
     "timing.profile_report",
     "timing.report",
 ]
 ADAPTERS = {
-    "ray": {"engine/ray_adapter.py", "engine/ray_session.py"},
-    "optuna": {"engine/optuna_adapter.py", "engine/optuna_samplers.py"},
-    "mlflow": {"record/mlflow_adapter.py"},
+    "ray": {
+        f"engine/ray_{name}.py"
+        for name in ("adapter", "cluster", "faults", "nodes", "session", "train", "worker")
+    },
+    "optuna": {f"engine/optuna_{name}.py" for name in ("adapter", "samplers", "storage", "studies")},
+    "mlflow": {f"record/mlflow_{name}.py" for name in ("adapter", "client", "models", "runs")},
 }
 
 

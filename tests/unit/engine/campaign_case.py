@@ -8,13 +8,13 @@ from dataclasses import replace
 import fakes
 
 from octnas.engine.campaign import Campaign
-from octnas.engine.evaluate import TrialJob
+from octnas.engine.evaluate import Evaluate, TrialJob
 from octnas.record import EpochScore, RunFolder
 
 MakeCampaign = Callable[..., Campaign]
 
 
-def drive(campaign: Campaign, *, jobs: int = 10_000) -> list[TrialJob]:
+def drive(campaign: Campaign, *, jobs: int = 10_000, evaluate: Evaluate = fakes.instant) -> list[TrialJob]:
     """Trains one job after the other, at once; a job that goes on from a pause is another job."""
     done: list[TrialJob] = []
     while len(done) < jobs and not campaign.halted:
@@ -22,7 +22,7 @@ def drive(campaign: Campaign, *, jobs: int = 10_000) -> list[TrialJob]:
         if job is None:
             break
         done.append(job)
-        fakes.instant(job, None, lambda score, job=job: campaign.report(job.id, score))  # type: ignore[misc]
+        evaluate(job, None, lambda score, job=job: campaign.report(job.id, score))  # type: ignore[misc]
     return done
 
 

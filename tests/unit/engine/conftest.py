@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from stand_ins import TINY_SPACE
@@ -60,6 +61,7 @@ def make_campaign(runs_home: Path) -> MakeCampaign:
         limit: TimeLimit | None = None,
         clock: Callable[[], float] = lambda: 0.0,
         listeners: tuple[Listener, ...] = (),
+        options: Mapping[str, Any] | None = None,
     ) -> Campaign:
         feasible = space.feasible(budget, budget_ms=budget_ms, profile=profile, objective=objective)
         if run is None:
@@ -75,7 +77,7 @@ def make_campaign(runs_home: Path) -> MakeCampaign:
                 data=space.proxy.data,
                 sampler=sampler,
                 yardsticks=choose_yardsticks(space, feasible, trials=trials),
-                options={"confirm": confirm},
+                options={"confirm": confirm, **(options or {})},
             )
             run = RunFolder.create("run", header)
         return new_campaign(

@@ -355,3 +355,17 @@ def test_a_taken_folder_is_refused_before_anything_is_read(run: RunFolder, tmp_p
     run.checkpoint("1").unlink()
     with pytest.raises(ExportError, match=r"holds 'thesis\.tex'"):
         export_run(run, "1", tmp_path / "out", None)
+
+
+@pytest.mark.usefixtures("exporter")
+def test_a_trial_that_another_beats_says_why_it_has_no_weights(run: RunFolder, tmp_path: Path) -> None:
+    beaten = dataclasses.replace(run.record("1"), id="7", accuracy=0.5)
+    run.journal.append_trial(beaten)
+    with pytest.raises(ExportError) as caught:
+        export_run(run, "7", tmp_path / "out", None)
+    assert str(caught.value) == (
+        "no weights are kept of trial 7, which is not on the front: `octnas train one --trial 7` makes some"
+    )
+    run.checkpoint("1").unlink()
+    with pytest.raises(ExportError, match=r"trial 1 \(complete\) of 'one' has no weights"):
+        export_run(run, "1", tmp_path / "out", None)

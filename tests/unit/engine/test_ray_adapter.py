@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from octnas.engine.ray_adapter import _Asking, _reported
+from octnas.engine.ray_faults import Faults
 from octnas.record import EpochScore
 
 
@@ -47,7 +48,7 @@ class Driver:
 
 def test_a_job_whose_weights_are_gone_fails_and_the_next_begins(tmp_path: Path) -> None:
     driver = Driver(Job("1", initial=tmp_path / "gone.safetensors"), Job("2"))
-    asked = _Asking(driver, set()).suggest("tune-1")
+    asked = _Asking(driver, set(), Faults(driver, None)).suggest("tune-1")
     assert (asked["job"].id, asked["initial"]) == ("2", None)
     assert list(driver.failed) == ["1"]
     assert "cannot read" in driver.failed["1"]
@@ -61,7 +62,7 @@ def test_what_a_driver_raises_is_its_fault_and_nothing_of_tunes() -> None:
             raise RuntimeError("a full disk")
 
     driver = Broken()
-    _Asking(driver, set()).suggest("tune-1")
+    _Asking(driver, set(), Faults(driver, None)).suggest("tune-1")
     assert str(driver.fault) == "a full disk"
 
 
