@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import octnas
 from octnas.engine.node_facts import NodeFacts, difference, facts, reads
+from octnas.engine.ray_demand import Demand
 from octnas.engine.ray_nodes import Node, has_login, present
 from octnas.engine.ray_session import connected
 from octnas.engine.workers import Workers
@@ -37,8 +38,6 @@ __all__ = ["Cluster", "current", "joined", "token"]
 ANSWER_SECONDS = 180.0
 """In which every node must say what it has; unpacking octnas and importing torch are part of it."""
 CONNECT_SECONDS = 5.0
-MOST_ASKED = 1000
-"""Trials' worth of machines that the autoscaler is asked for at most."""
 CAPACITY_SECONDS = 1.0
 """For how long a count of what the cluster can take is good."""
 
@@ -66,6 +65,7 @@ class Cluster:
             gpus = 1 / TRIALS_PER_GPU if any(node.gpus for node in nodes) else 0.0
         self.cpus, self.gpus = cpus, gpus
         self._held: dict[str, Any] = {}
+        self._demand: Demand | None = None
         self._counted: tuple[float, int] | None = None
         self._idle_notes(nodes)
         if not has_login():
@@ -115,12 +115,14 @@ class Cluster:
         return bool(self.able())
 
     def ask_for(self, trials: int) -> None:
-        """Asks the autoscaler, if there is one, for machines for so many trials; for none: they may go."""
-        from ray.autoscaler.sdk import request_resources
+        """Asks the autoscaler, if there is one, for machines for so many trials, until `left`."""
+        each: dict[str, float] = {"CPU": self.cpus, **({"GPU": self.gpus} if self.gpus else {})}
+        self._demand = Demand(each, trials)
 
-        each = {"CPU": self.cpus, **({"GPU": self.gpus} if self.gpus else {})}
-        with contextlib.suppress(Exception):  # a cluster without one, or with one that does not answer
-            request_resources(bundles=[each] * min(trials, MOST_ASKED))
+    def left(self) -> None:
+        """This process leaves it: machines that were asked for may go."""
+        if self._demand is not None:
+            self._demand.end()
 
     def check(
         self, seen: Mapping[str, tuple[Path, bytes | None]], storage: str | None
@@ -128,8 +130,8 @@ class Cluster:
         """Asks every node that takes trials for its facts.
 
         Args:
-            seen: by what it is called: a file and what it holds, or a folder and None, that a node may or may
-                not find.
+            seen: by what it is called: a file and what it holds (None: anything) that a node may or may not
+                find.
             storage: a place that it must be able to write.
 
         Returns:
@@ -240,7 +242,7 @@ def joined(address: str, *, cpus: int, gpus: float | None) -> Iterator[Cluster]:
         try:
             yield _current
         finally:
-            _current.ask_for(0)
+            _current.left()
             _current = None
 
 

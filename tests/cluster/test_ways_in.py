@@ -71,3 +71,12 @@ def test_an_autoscaler_starts_machines_for_a_search(place: Place) -> None:
         check_whole(place, driver.ended())
         assert "no node takes a trial of 1 core yet" in driver.errors
         wait_for(lambda: len(cluster.up()) == 1, "the machines to be given back", 120)
+
+
+def test_machines_are_given_back_when_the_driver_dies(place: Place) -> None:
+    env = {**place.env, "PYTHONPATH": f"{TESTS}{os.pathsep}{TESTS.parent}"}
+    with local_cluster(machines=1, env=env) as cluster:
+        driver = Driver(place, cluster=cluster.address)
+        wait_for(place.trained, "a machine to be started and used", 120)
+        driver.kill()
+        wait_for(lambda: len(cluster.up()) == 1, "the machine to be given back", 180)

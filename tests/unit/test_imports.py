@@ -86,7 +86,7 @@ WITHOUT_TORCH = [
 ADAPTERS = {
     "ray": {
         f"engine/ray_{name}.py"
-        for name in ("adapter", "cluster", "faults", "nodes", "session", "train", "worker")
+        for name in ("adapter", "cluster", "demand", "faults", "nodes", "session", "train", "worker")
     },
     "optuna": {f"engine/optuna_{name}.py" for name in ("adapter", "samplers", "storage", "studies")},
     "mlflow": {f"record/mlflow_{name}.py" for name in ("adapter", "client", "models", "runs")},
