@@ -6,9 +6,12 @@ Only `MlflowClient` is used: MLflow's global state belongs to the user's own cod
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
+import os
 import random
 import re
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -127,8 +130,10 @@ def _alone(uri: str) -> Iterator[None]:
         return
     from filelock import FileLock
 
-    name = Path(uri.split("?", 1)[0]).name
-    with FileLock(folder / f".{name}.lock", timeout=_TABLES_S):
+    # Not beside the file: a search leaves nothing there but its store.
+    path = (folder / Path(uri.split("?", 1)[0]).name).resolve()
+    name = hashlib.sha256(f"{os.getuid()} {path}".encode()).hexdigest()[:16]
+    with FileLock(Path(tempfile.gettempdir()) / f"octnas-tables-{name}.lock", timeout=_TABLES_S):
         yield
 
 
