@@ -174,7 +174,7 @@ import sys
 
 import ray
 
-ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False)
+ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
 sys.path.insert(0, sys.argv[1])  # too late for workers to know of it
 
 import octnas
