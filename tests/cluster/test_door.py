@@ -3,30 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from cluster_case import Driver, Place, add_nodes, check_whole
-from clusters import LocalCluster, free_port, local_cluster, wait_for
+from clusters import LocalCluster, free_port, wait_for
 
 from octnas.cli import app
 from octnas.engine import ray_cluster
 from octnas.errors import RunError
 
 OLD_TORCH = "torch-2.0.9.dist-info"
-
-
-@pytest.fixture
-def cluster() -> Iterator[LocalCluster]:
-    with local_cluster() as found:
-        yield found
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    with Place.make(tmp_path) as found:
-        yield found
 
 
 def with_old_torch(folder: Path) -> str:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from cluster_case import (
@@ -18,20 +16,8 @@ from cluster_case import (
     tell_fault,
     wait_until_trained,
 )
-from clusters import LocalCluster, local_cluster, wait_for
+from clusters import LocalCluster, wait_for
 from fault_table import tell
-
-
-@pytest.fixture
-def cluster() -> Iterator[LocalCluster]:
-    with local_cluster() as found:
-        yield found
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    with Place.make(tmp_path) as found:
-        yield found
 
 
 def test_a_node_is_killed_in_the_middle_and_another_one_joins(cluster: LocalCluster, place: Place) -> None:

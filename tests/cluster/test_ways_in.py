@@ -6,8 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from cluster_case import TESTS, Driver, Place, add_nodes, check_whole
@@ -17,12 +15,6 @@ from stand_ins import TINY_SPACE
 from octnas.record import Journal
 
 pytestmark = pytest.mark.cluster
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    with Place.make(tmp_path) as found:
-        yield found
 
 
 def test_a_submitted_job_searches_on_its_cluster(place: Place) -> None:
