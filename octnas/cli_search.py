@@ -209,7 +209,8 @@ def resume(
     cluster: Annotated[
         str | None,
         typer.Option(
-            metavar="HOST:PORT|auto", help="The Ray cluster to go on with. Default: as the search began."
+            metavar="HOST:PORT|auto|none",
+            help="The Ray cluster to go on with; none: this machine. Default: as the search began.",
         ),
     ] = None,
     tracking_uri: Annotated[str | None, typer.Option(help="MLflow store. Default: the search's.")] = None,

@@ -79,7 +79,7 @@ def train(
     tracking_uri: Annotated[str | None, typer.Option(help="MLflow store. Default: the search's.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Train a winner. The default scale is target where a GPU is present, else full."""
+    """Train a winner. The default scale is target where a GPU is present or a cluster named, else full."""
     from octnas import engine
     from octnas.train.recipe import Choices
 

@@ -12,7 +12,7 @@ import shutil
 import uuid
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from upath import UPath
@@ -20,11 +20,17 @@ from upath import UPath
 from octnas.errors import RunError
 
 __all__ = [
+    "HIDDEN",
+    "OBJECT_STORES",
+    "Address",
     "Place",
+    "address_of",
     "check_place",
     "check_uri",
     "is_uri",
+    "make_folder",
     "names_in",
+    "names_secret",
     "place",
     "put_whole",
     "reason_of",
@@ -36,17 +42,73 @@ __all__ = [
 Place = Path | UPath
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(/{0,2})")
-_OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "memory"})
+OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "memory"})
 """Kinds without folders, in which a file is there only when it is whole."""
 _EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
 _ENVIRONMENT = {
     "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
     "gs": "GOOGLE_APPLICATION_CREDENTIALS",
 }
+_FORGETFUL = OBJECT_STORES | {"ftp"}
+"""Kinds whose clients remember what they listed, unless told not to; others may not know the option."""
 # A store that does not answer must not hold a search for long: the client tries several times.
 _OPTIONS: dict[str, dict[str, Any]] = {"s3": {"config_kwargs": {"connect_timeout": 5, "read_timeout": 60}}}
-_SECRET = re.compile(r"(?i)(^|&)[^=&]*(key|secret|token|passw|sig|credential)[^=&]*=")
+_SECRET_WORD = re.compile(r"(?i)(?<!ssl)(?<!ssl_)key|secret|token|pass|pwd|sig|credential")
+_HOST = re.compile(r"(\[[^\]]*\]|[^:\[\]]*)(:\d*)?")
+_OWN_PORTS = {"http": ":80", "https": ":443", "postgresql": ":5432", "mysql": ":3306"}
 _LONGEST_REASON = 200
+
+HIDDEN = "..."
+"""What stands where a secret was."""
+
+
+class Address(NamedTuple):
+    """The parts of a URI, whose user and password may hold characters that should have been escaped."""
+
+    scheme: str
+    login: str
+    """What stands before the host, with its "@"."""
+    place: str
+    """Host and path."""
+    parameters: tuple[str, ...]
+    """Of the query: "key=value" each."""
+    cut: bool
+    """Whether the host looks like the begin of a login that nothing ends: "s3://KEY:SECRET"."""
+
+
+def address_of(uri: str) -> Address:
+    """Takes a URI, which has a "://", apart. What may be a password counts as one.
+
+    An "@" of the path ends the login if a ":" stands before the path, unless it is that of the scheme's own
+    port: "http://me:20/24@host" has a password, and a path with an "@" is to be written with "%40". Where
+    http has a password before its host the path is left alone, as clients ask that host. An "@" of the query
+    ends the login only if what stands before path and query cannot be a host.
+    """
+    scheme, _, rest = uri.partition("://")
+    kind = scheme.rpartition("::")[2].partition("+")[0].lower()
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    head = rest.partition("?")[0]
+    user, at, host = authority.rpartition("@")
+    named = re.sub(r"\[[^\]]*\]", "", authority.removesuffix(_OWN_PORTS.get(kind, "/")))
+    whole = ":" not in host if kind in OBJECT_STORES else all(map(_HOST.fullmatch, host.split(",")))
+    cut = not whole or (bool(at) and not host)
+    open_end = ":" in named and (cut or ":" not in user or kind not in ("http", "https"))
+    if open_end and "@" in head[len(authority) :]:
+        end, cut = head.rfind("@") + 1, False
+    elif cut and "@" in rest[len(authority) :]:
+        end, cut = rest.rfind("@") + 1, False
+    else:
+        end = authority.rfind("@") + 1
+    login = rest[:end]
+    place, *parameters = re.split(r"[?&]" if "?" in login else r"\?", rest[end:], maxsplit=1)
+    given = (each for part in parameters for each in part.split("&") if each)
+    return Address(scheme, login, place, tuple(given), cut)
+
+
+def names_secret(parameter: str) -> bool:
+    """Whether a parameter of a query is named like a secret, or has one in a list: "odbc=UID=me;PWD=x"."""
+    keys = re.findall(r"([^=;]*)=", unquote(parameter)) or [parameter]
+    return any(_SECRET_WORD.search(key) for key in keys) or "@" in parameter.partition("=")[0]
 
 
 def is_uri(text: str) -> bool:
@@ -59,10 +121,8 @@ def shown(text: str) -> str:
     """A URI as messages may have it: without user, password and query."""
     if "://" not in text:
         return text
-    head, _, _ = text.partition("?")
-    scheme, _, rest = head.partition("://")
-    netloc, slash, path = rest.partition("/")
-    return f"{scheme}://{netloc.rpartition('@')[2]}{slash}{path}"
+    found = address_of(text)
+    return f"{found.scheme}://{HIDDEN if found.cut else found.place}"
 
 
 def check_uri(text: str) -> None:
@@ -71,17 +131,21 @@ def check_uri(text: str) -> None:
     Raises:
         RunError: it holds some, leads through another folder, or is several in one.
     """
-    scheme = text.partition("://")[0].lower()
-    parts = urlsplit(text)
-    user, at, _ = parts.netloc.rpartition("@")
+    found = address_of(text)
+    scheme = found.scheme.lower()
     kind = {"s3a": "s3", "gcs": "gs"}.get(scheme, scheme)
-    if ":" in user or (at and kind in _ENVIRONMENT) or _SECRET.search(parts.query):
+    login = ":" in found.login or (found.login and kind in _ENVIRONMENT)
+    if login or found.cut or any(map(names_secret, found.parameters)):
         names = _ENVIRONMENT.get(kind, "the variables that the client of this store reads")
         raise RunError(
             f"a URI must hold no credentials, as it is written to journals and logs, but {shown(text)} was "
             f"given some: put them in the environment ({names})"
         )
-    if "\0" in text or ".." in parts.path.split("/"):
+    try:
+        path = urlsplit(text).path
+    except ValueError:  # half of an IPv6 address
+        path = ".."
+    if "\0" in text or ".." in path.split("/"):
         raise RunError(
             f"a URI must be one address without '..' in its path, but got {shown(text)!r}: give it outright"
         )
@@ -93,8 +157,8 @@ def place(text: str | os.PathLike[str]) -> Place:
     A "file://" URI is the folder it names. `str` of what is returned names the same place from anywhere.
 
     Raises:
-        RunError: the URI holds credentials, is of an unknown kind or names no bucket, or its client is not
-            installed.
+        RunError: the URI holds credentials, is of an unknown kind or names no bucket, its client is not
+            installed, or a server that is asked at once does not answer.
     """
     text = os.fspath(text)
     found = _SCHEME.match(text)
@@ -103,18 +167,21 @@ def place(text: str | os.PathLike[str]) -> Place:
     if found is None or not found[2]:
         return Path(text).expanduser().absolute()
     if found[2] == "/":
-        raise RunError(f"a URI has two slashes after its scheme, but got {text!r}: {found[1]}://...")
+        raise RunError(f"a URI has two slashes after its scheme, but got one: {found[1]}://...")
     check_uri(text)
     scheme, parts = found[1].lower(), urlsplit(text)
     if scheme in ("file", "local"):
         if parts.netloc not in ("", "localhost"):
             raise RunError(f"a file:// URI is of this machine, but {text} names {parts.netloc}: mount it")
         return Path(unquote(parts.path)).absolute()
-    if not parts.netloc and scheme in _OBJECT_STORES - {"memory"}:
+    if not parts.netloc and scheme in OBJECT_STORES - {"memory"}:
         raise RunError(f"storage must name a bucket, but got {text}: {scheme}://BUCKET/FOLDER")
+    options = _OPTIONS.get(scheme, {})
+    if scheme in _FORGETFUL:
+        options = {**options, "use_listings_cache": False}
     try:
-        found_place: UPath = UPath(text.rstrip("/"), use_listings_cache=False, **_OPTIONS.get(scheme, {}))
-        _ = found_place.fs  # the client is imported now, not at the first file
+        found_place: UPath = UPath(text.rstrip("/"), **options)
+        _ = found_place.fs  # the client is imported now, not at the first file, and some connect
     except ImportError as error:
         extra = _EXTRAS.get(scheme)
         remedy = f"pip install 'octnas[{extra}]'" if extra else reason_of(error)
@@ -123,6 +190,11 @@ def place(text: str | os.PathLike[str]) -> Place:
         raise RunError(
             f"storage must be a folder or a URI of a kind that fsspec knows (s3, gs, ...), but got "
             f"{shown(text)} ({reason_of(error)})"
+        ) from None
+    except Exception as error:  # each client has errors of its own
+        raise RunError(
+            f"{shown(text)} cannot be reached ({reason_of(error)}): check its address, and the login in the "
+            "environment or in the files of its client"
         ) from None
     return found_place
 
@@ -138,8 +210,7 @@ def check_place(text: str | os.PathLike[str]) -> None:
         raise RunError("storage must be seen by every process, but memory:// is of one: give a folder or URI")
     probe = where / f".octnas-{uuid.uuid4().hex}"
     try:
-        if isinstance(where, Path):
-            where.mkdir(parents=True, exist_ok=True)
+        make_folder(where)
         probe.write_bytes(b"octnas")
         if probe.read_bytes() != b"octnas":
             raise OSError("what was written is not what is read")
@@ -147,6 +218,8 @@ def check_place(text: str | os.PathLike[str]) -> None:
     except Exception as error:  # each client has errors of its own
         if isinstance(where, Path):
             remedy = "permit it, free space, or give another folder with --storage"
+        elif where.protocol not in OBJECT_STORES:
+            remedy = "check its address and your rights there"
         else:
             names = _ENVIRONMENT.get(where.protocol, "what its client reads")
             remedy = f"check the bucket's name and rights, and the credentials in the environment ({names})"
@@ -156,13 +229,24 @@ def check_place(text: str | os.PathLike[str]) -> None:
         ) from None
 
 
+def make_folder(folder: Place) -> None:
+    """Makes a folder, and those above it, where the kind of place has any.
+
+    Raises whatever the client does.
+    """
+    if isinstance(folder, Path):
+        folder.mkdir(parents=True, exist_ok=True)
+    elif folder.protocol not in OBJECT_STORES:
+        folder.fs.makedirs(folder.path, exist_ok=True)
+
+
 def put_whole(file: Path, to: UPath) -> None:
     """Copies a local file to a place, where it appears whole or not at all. Raises whatever the client does.
 
     Of an object store a file is seen when its last byte has arrived; elsewhere it is moved into its place.
     """
     fs, target = to.fs, to.path
-    if to.protocol in _OBJECT_STORES:
+    if to.protocol in OBJECT_STORES:
         fs.put_file(str(file), target)
         return
     folder, _, name = target.rpartition("/")

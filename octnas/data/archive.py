@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import lzma
 import os
 import tarfile
 import uuid
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,12 +18,22 @@ from rich.progress import track
 from upath import UPath
 
 from octnas.errors import DataError
-from octnas.storage import Place, reason_of
+from octnas.storage import Place, make_folder, reason_of
 
 __all__ = ["is_archive", "pack", "stem_of", "unpack", "unsafe"]
 
 _T = TypeVar("_T")
 
+# A zip that needs a password raises RuntimeError, one that is packed in an unknown way NotImplementedError.
+_DAMAGED = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    EOFError,
+    lzma.LZMAError,
+    zlib.error,
+    RuntimeError,
+    ValueError,
+)
 SUFFIXES = (".tar", ".tar.gz", ".tgz", ".zip")
 _SHOW_PROGRESS = 2000
 _UPLOAD_BLOCK = 64 * 2**20
@@ -37,7 +49,8 @@ def stem_of(name: str) -> str:
     """The name of a file or folder without its folders, and without an archive's suffix."""
     name = name.rstrip("/").rpartition("/")[2]
     suffix = next((each for each in SUFFIXES if name.lower().endswith(each)), "")
-    return name[: len(name) - len(suffix)] or "data"
+    name = name[: len(name) - len(suffix)]
+    return name if name not in ("", ".", "..") else "data"
 
 
 def unsafe(name: str) -> bool:
@@ -54,9 +67,13 @@ def unpack(file: Path, folder: Path) -> int:
     """
     try:
         return _unzip(file, folder) if file.name.lower().endswith(".zip") else _untar(file, folder)
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
-        why = reason_of(error)
-        raise DataError(f"an archive must be whole and safe, but {file} is not: {why}") from None
+    except _DAMAGED as error:
+        damage: Exception = error
+    except OSError as error:
+        if error.errno is not None:  # of the disk; those of gzip and bz2 have no number
+            raise
+        damage = error
+    raise DataError(f"an archive must be whole and safe, but {file} is not: {reason_of(damage)}")
 
 
 def _untar(file: Path, folder: Path) -> int:
@@ -68,6 +85,8 @@ def _untar(file: Path, folder: Path) -> int:
             if unsafe(member.name):
                 raise DataError(f"names in an archive must stay within it, but {file} has {member.name!r}")
             archive.extract(member, folder, filter="data")
+        while archive.fileobj is not None and archive.fileobj.read(2**20):
+            pass  # to the checksum at the end of a compressed one
     return sum(member.isfile() for member in members)
 
 
@@ -97,13 +116,13 @@ def pack(root: Path, paths: Sequence[str], to: Place) -> None:
 def _written(to: Place) -> Iterator[IO[bytes]]:
     part = to.parent / f".{to.name}.{uuid.uuid4().hex[:12]}.part"
     try:
+        make_folder(to.parent)
         if isinstance(part, UPath) and isinstance(to, UPath):
             # What an error leaves of an upload is a file of its own, which is removed below.
             with part.fs.open(part.path, "wb", block_size=_UPLOAD_BLOCK) as file:
                 yield file
             part.fs.mv(part.path, to.path)
         else:
-            part.parent.mkdir(parents=True, exist_ok=True)
             with part.open("wb") as file:
                 yield file
             os.replace(str(part), str(to))

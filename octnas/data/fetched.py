@@ -1,6 +1,6 @@
 """Data from elsewhere: a folder or an archive named by an fsspec URI is fetched once a machine.
 
-    $OCTNAS_DATA/fetched/KEY/NAME/          the files, once all are there
+    $OCTNAS_DATA/fetched/KEY/files/NAME/    the files, once all are there
     $OCTNAS_DATA/fetched/KEY/complete.json  says so
     $OCTNAS_DATA/fetched/KEY/part/          those of a fetch that is under way, or was cut off
     $OCTNAS_DATA/fetched/KEY/lock           held by the process that fetches; others wait for it
@@ -27,12 +27,15 @@ from upath import UPath
 
 from octnas.data.archive import is_archive, stem_of, unpack, unsafe
 from octnas.errors import DataError, OctnasError
-from octnas.storage import is_uri, place, reason_of, shown
+from octnas.storage import OBJECT_STORES, is_uri, place, reason_of, shown
 
-__all__ = ["default_root", "fetched", "files_elsewhere", "local_source"]
+__all__ = ["default_root", "fetched", "files_elsewhere", "home_of", "local_source"]
 
 AT_ONCE = 16
-"""Files of a folder that are fetched at a time: small ones wait more than they are sent."""
+"""Files of a folder that are fetched at a time: small ones wait more than they are sent.
+
+A client of a file server has one connection, which takes one file at a time.
+"""
 _CHUNK = 16 * 2**20
 _SHOW_PROGRESS = 64 * 2**20
 """Bytes from which a bar is shown."""
@@ -74,8 +77,30 @@ def files_elsewhere(name: str) -> Iterator[list[str]] | None:
 
 def _walk(name: str, where: UPath) -> Iterator[list[str]]:
     with _in_words(name, default_root() / "fetched"):
-        for _, _, files in where.fs.walk(where.path):
-            yield list(files)
+        for files in _folders(where):
+            yield [below.rpartition("/")[2] for below in files]
+
+
+def _folders(where: UPath) -> Iterator[dict[str, int | None]]:
+    """Names and sizes of the files of each folder, below `where`. Raises whatever the client does.
+
+    The client's own walk leaves out what it may not read.
+    """
+    fs, top = where.fs, where.path.rstrip("/")
+    todo = [top]
+    while todo:
+        folder = todo.pop()
+        files, folders = {}, []
+        for info in fs.ls(folder or where.path, detail=True):
+            path = str(info["name"]).rstrip("/")
+            if path == folder or not path.startswith(f"{top}/"):
+                continue
+            if info["type"] == "directory":
+                folders.append(path)
+            else:
+                files[path[len(top) :].lstrip("/")] = info.get("size")
+        yield files
+        todo += reversed(folders)
 
 
 def fetched(source: str, *, step_in: bool = True) -> Path:
@@ -90,9 +115,8 @@ def fetched(source: str, *, step_in: bool = True) -> Path:
             safe.
         RunError: the URI holds credentials, or its client is not installed.
     """
-    home = default_root() / "fetched"
-    with _in_words(source, home):
-        home /= _key(source)
+    with _in_words(source, default_root() / "fetched"):
+        home = home_of(source)
         found = _complete(home)
         if found is None:
             home.mkdir(parents=True, exist_ok=True)
@@ -101,22 +125,26 @@ def fetched(source: str, *, step_in: bool = True) -> Path:
         return _within(found) if step_in else found
 
 
-def _key(source: str) -> str:
-    """The name of a source's folder; an archive of this machine that has changed is another source."""
+def home_of(source: str) -> Path:
+    """KEY, all that is fetched of a source; an archive of this machine that has changed is another source.
+
+    Raises:
+        OSError: an archive of this machine cannot be looked at.
+    """
     if not is_uri(source):
         path = Path(source).expanduser().absolute()
         source = f"{path} {path.stat().st_size} {path.stat().st_mtime_ns}"
-    return hashlib.sha256(source.encode()).hexdigest()[:16]
+    return default_root() / "fetched" / hashlib.sha256(source.encode()).hexdigest()[:16]
 
 
 def _complete(home: Path) -> Path | None:
     """The folder of a fetch that is done; None where there is none."""
     try:
         said = json.loads((home / "complete.json").read_text(encoding="utf-8"))
-        root = home / said["name"]
+        root = home / "files" / said["name"]
+        return root if any(root.iterdir()) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return root if root.is_dir() else None
 
 
 @contextmanager
@@ -126,8 +154,11 @@ def _in_words(source: str, home: Path) -> Iterator[None]:
     except OctnasError:
         raise
     except Exception as error:  # each client of a store has errors of its own
+        why = reason_of(error)
+        if isinstance(error, FileNotFoundError) and error.strerror is None:  # of a store: the name, no more
+            why = f"not found: {why}"
         raise DataError(
-            f"cannot fetch {shown(source)} to {home} ({reason_of(error)}): check its name, your credentials "
+            f"cannot fetch {shown(source)} to {home} ({why}): check its name, your credentials "
             "and the free space there, or set OCTNAS_DATA; the same command goes on"
         ) from None
 
@@ -145,14 +176,21 @@ def _fetch(source: str, home: Path) -> Path:
         archive = _download(source, home) if is_uri(source) else Path(source).expanduser()
         shutil.rmtree(part, ignore_errors=True)  # half of an archive is not gone on from
         part.mkdir()
-        count = unpack(archive, part)
-        if archive.parent == home:
+        fetched_here = archive.parent == home
+        try:
+            count = unpack(archive, part)
+        except DataError:
+            if fetched_here:
+                archive.unlink()  # the next fetch must not end on the same bytes
+            raise
+        if fetched_here:
             archive.unlink()
     else:
         count = _download_folder(source, part)
     if not count:
         raise DataError(f"data must be files by class, but {shown(source)} has none: check its name")
-    folder = home / name
+    folder = home / "files" / name
+    folder.parent.mkdir(exist_ok=True)
     shutil.rmtree(folder, ignore_errors=True)
     part.rename(folder)
     _write(home / "complete.json", {"source": shown(source), "files": count, "name": name})
@@ -165,13 +203,10 @@ def _download_folder(source: str, part: Path) -> int:
     assert isinstance(where, UPath)
     fs, top = where.fs, where.path.rstrip("/")
     sizes: dict[str, int] = {}
-    for path, info in fs.find(top, detail=True).items():
-        below = str(path)[len(top) :].lstrip("/") if str(path).startswith(f"{top}/") else ""
-        if info.get("type") == "directory" or not below or below.endswith("/"):
-            continue
+    for below, size in _files(where):
         if unsafe(below):
-            raise DataError(f"names below {source} must stay there, but it has {below!r}: rename it")
-        sizes[below] = int(info["size"])
+            raise DataError(f"names below {shown(source)} must stay there, but it has {below!r}: rename it")
+        sizes[below] = int(size)
 
     def fetch(below: str) -> int:
         target, size = part / below, sizes[below]
@@ -187,10 +222,24 @@ def _download_folder(source: str, part: Path) -> int:
             os.replace(half, target)
         return size
 
-    with _bar(shown(source), sum(sizes.values())) as advance, ThreadPool(AT_ONCE) as pool:
+    at_once = AT_ONCE if where.protocol in OBJECT_STORES or fs.async_impl else 1
+    with _bar(shown(source), sum(sizes.values())) as advance, ThreadPool(at_once) as pool:
         for size in pool.imap_unordered(fetch, sizes, chunksize=16):
             advance(size)
     return len(sizes)
+
+
+def _files(where: UPath) -> Iterator[tuple[str, Any]]:
+    """Names, below `where`, and sizes of all files. Raises whatever the client does."""
+    if where.protocol not in OBJECT_STORES:
+        for files in _folders(where):
+            yield from files.items()
+        return
+    top = where.path.rstrip("/")
+    for path, info in where.fs.find(top, detail=True).items():  # without folders: in pages of 1000 names
+        below = str(path)[len(top) :].lstrip("/") if str(path).startswith(f"{top}/") else ""
+        if info.get("type") != "directory" and below and not below.endswith("/"):
+            yield below, info["size"]
 
 
 def _download(source: str, home: Path) -> Path:

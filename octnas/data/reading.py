@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from octnas.data.sets import Batch
 from octnas.errors import DataError, DataWarning
 
-__all__ = ["DAMAGED_SHARE", "Decoded", "read_batches"]
+__all__ = ["DAMAGED_SHARE", "Decoded", "allowed_damaged", "read_batches"]
 
 DAMAGED_SHARE = 0.01
 """Share of damaged files among those visited above which a pass ends in an error."""
@@ -54,6 +55,7 @@ def read_batches(
     workers: int,
     root: str,
     noun: str,
+    files_in_set: int,
     damaged: dict[str, str],
     odd: dict[str, str],
 ) -> Iterator[Batch]:
@@ -61,9 +63,9 @@ def read_batches(
 
     A file that is damaged, or odd (a video that is too short), is named in a warning unless `damaged` or
     `odd` has it from an earlier pass. `noun` is what a file is called. Raises DataError above 1 % of
-    damaged files.
+    damaged files; of a sample of the set (`allowed_damaged`), above what a set with 1 % shows.
     """
-    allowed = int(len(visits) * DAMAGED_SHARE)
+    allowed = allowed_damaged(len(visits), files_in_set)
     found: dict[str, str] = {}
     loader: DataLoader[Decoded] = DataLoader(
         files,
@@ -90,11 +92,22 @@ def read_batches(
         if len(found) > allowed:
             named = "; ".join(f"{path} ({reason})" for path, reason in list(found.items())[:3])
             raise DataError(
-                f"at most 1 % of the {noun}s may be damaged, but {len(found)} of {len(visits)} under "
+                f"at most 1 % of the {noun}s may be damaged, but {len(found)} of {len(visits)} read under "
                 f"{root} are: {named}; replace or remove them"
             )
         if len(pile.labels):
             yield pile.pixels, pile.labels
+
+
+def allowed_damaged(visited: int, of: int) -> int:
+    """How many of `visited` files may be damaged: 1 % where all are visited.
+
+    A sample may have four standard deviations more than its 1 %, by the hypergeometric distribution: else
+    one of many samples of a set with fewer would be refused by chance.
+    """
+    mean = visited * DAMAGED_SHARE
+    left_out = max(0.0, 1 - visited / of) if of else 0.0
+    return int(mean + 4 * math.sqrt(mean * (1 - DAMAGED_SHARE) * left_out))
 
 
 def _named(files: dict[str, str]) -> str:

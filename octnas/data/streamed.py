@@ -32,7 +32,8 @@ class StreamedSplit:
     """Images as files under `root`; see `octnas.data.Split` for its methods.
 
     A batch is short by its damaged files. Each is named once, in a warning, and kept in `damaged`; a pass in
-    which more than 1 % of the files to visit are damaged raises DataError, naming some.
+    which more than 1 % of the files to visit are damaged (of a sample: `allowed_damaged`) raises DataError,
+    naming some.
     """
 
     root: str
@@ -45,6 +46,8 @@ class StreamedSplit:
     """Decoding processes; 0 decodes in this one."""
     crops: int | None = None
     """Random crops, drawn by this seed and the index of the image; None: the centre square."""
+    drawn_from: int | None = None
+    """Files of the split that this one is a sample of; None: it is no sample."""
     damaged: dict[str, str] = field(default_factory=dict)
     """Path and reason of the files found damaged so far."""
 
@@ -64,6 +67,7 @@ class StreamedSplit:
             workers=self.workers,
             root=self.root,
             noun="image",
+            files_in_set=self.drawn_from or len(self),
             damaged=self.damaged,
             odd={},
         ):
@@ -80,7 +84,9 @@ class StreamedSplit:
 
     def subset(self, count: int, seed: int) -> StreamedSplit:
         """See `Split.subset`."""
-        return self.take(balanced_indices(self.labels, count, seed))
+        sample = self.take(balanced_indices(self.labels, count, seed))
+        sample.drawn_from = self.drawn_from or len(self)
+        return sample
 
     def rerooted(self, folder: str) -> StreamedSplit:
         """The same split of files that lie below another folder, of which none is known to be damaged."""

@@ -33,7 +33,8 @@ class StreamedClips:
     """Clips as files under `root`; see `octnas.data.Split` for its methods, with batches (B, C, T, H, W).
 
     A batch is short by its damaged files. Each is named once, in a warning, and kept in `damaged`; a pass in
-    which more than 1 % of the files to visit are damaged raises DataError, naming some.
+    which more than 1 % of the files to visit are damaged (of a sample: `allowed_damaged`) raises DataError,
+    naming some.
     """
 
     root: str
@@ -51,6 +52,8 @@ class StreamedClips:
     """
     workers: int = field(default_factory=default_workers)
     """Decoding processes; 0 decodes in this one."""
+    drawn_from: int | None = None
+    """Files of the split that this one is a sample of; None: it is no sample."""
     damaged: dict[str, str] = field(default_factory=dict)
     """Path and reason of the files found damaged so far."""
     short: dict[str, str] = field(default_factory=dict)
@@ -72,6 +75,7 @@ class StreamedClips:
             workers=self.workers,
             root=self.root,
             noun="clip",
+            files_in_set=self.drawn_from or len(self),
             damaged=self.damaged,
             odd=self.short,
         ):
@@ -96,13 +100,16 @@ class StreamedClips:
             channels=self.channels,
             draw=self.draw,
             workers=self.workers,
+            drawn_from=self.drawn_from,
             damaged=self.damaged,
             short=self.short,
         )
 
     def subset(self, count: int, seed: int) -> StreamedClips:
         """See `Split.subset`."""
-        return self.take(balanced_indices(self.labels, count, seed))
+        sample = self.take(balanced_indices(self.labels, count, seed))
+        sample.drawn_from = self.drawn_from or len(self)
+        return sample
 
     def rerooted(self, folder: str) -> StreamedClips:
         """The same split of files that lie below another folder, of which none is known to be damaged."""

@@ -66,7 +66,6 @@ class Campaign(Stoppable):
         super().__init__(limit=limit, clock=clock)
         header = run.header
         self.run = run
-        self.workers = workers
         self._feasible = feasible
         self._space = feasible.space
         self._proposer = proposer
@@ -185,7 +184,20 @@ class Campaign(Stoppable):
         if self._kept.trouble:
             self.note(self._kept.trouble)
 
+    def leave(self) -> None:
+        """Nothing of it runs on in this process, however it ended."""
+        self._kept.leave()
+
     # ---------------------------------------------------------------- where it stands
+    @property
+    def workers(self) -> int:
+        """Jobs that run at once; a backend on a cluster follows its nodes."""
+        return self._busy.workers
+
+    @workers.setter
+    def workers(self, count: int) -> None:
+        self._busy.workers = count
+
     @property
     def running(self) -> tuple[str, ...]:
         """Ids of the jobs that are being trained."""

@@ -8,7 +8,6 @@ cannot be removed is no reason to end a search.
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
@@ -17,11 +16,10 @@ from pathlib import Path
 from octnas.front.staircase import Staircase
 from octnas.record import Objective, RunFolder, TrialRecord, TrialState
 from octnas.storage import names_in, reason_of, remove
+from octnas.train.files import STALE_SECONDS, drop_parts
 
 __all__ = ["Kept"]
 
-STALE_SECONDS = 3600
-"""Age at which half a file can have no writer any more."""
 _LOOK_EVERY = 256
 """Trials that end between two looks for such files."""
 _AT_ONCE = 4
@@ -109,6 +107,11 @@ class Kept:
         self.sweep(records)
         if self._pool is not None:
             wait(self._pending, timeout=_PATIENCE)
+        self.leave()
+
+    def leave(self) -> None:
+        """Gives up what waits to be removed: else a store that does not answer would hold the process."""
+        if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
             self._pool = None
 
@@ -144,10 +147,8 @@ class Kept:
         store = self._run.store
         if not isinstance(store, Path):
             return
-        for part in (*store.glob("checkpoints/.*part"), *store.glob("supernets/.*part")):
-            with contextlib.suppress(OSError):
-                if time.time() - part.stat().st_mtime >= older_than:
-                    part.unlink()
+        for name in ("checkpoints", "supernets"):
+            drop_parts(store / name, older_than=older_than)
 
     def _complain(self, error: Exception) -> None:
         where = self._run.store / "checkpoints"

@@ -65,11 +65,14 @@ def machines(
         cpus: cores of a trial.
         gpus: GPUs of a trial, or a share of one; None: a share where there are any.
         space: that is searched, on `images`.
-        trials: to be run, for which an autoscaler is asked for machines.
+        trials: to be run, for which an autoscaler is asked for machines; 0: none is needed.
 
     Raises:
         RunError: not even one trial fits, the cluster cannot be joined, or a node cannot take part.
     """
+    if not trials:
+        yield Machines(workers=Workers(count=1, cpus=1, gpus=0.0, cores=1, devices=0))
+        return
     if cluster is None:
         workers = plan_workers(cpus, gpus)
         memory = {} if not workers.gpus else {"this machine": facts().gpu_bytes}

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 __all__ = ["NodeData", "here", "node_data"]
 
 
+PACKED = ".octnas-data"
+"""The folder of a storage that packed files lie in; no search has a name that begins with a dot."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeData:
     """Where a machine finds the files of a set."""
@@ -31,7 +35,7 @@ class NodeData:
 def node_data(images: ImageSet, source: str, storage: str | None, visible: bool) -> NodeData | None:
     """How nodes find a set's files; None where it lies in memory and travels as it is.
 
-    Where nodes do not see the files, these are packed once into STORAGE/data.
+    Where nodes do not see the files, these are packed once into STORAGE/.octnas-data.
 
     Args:
         source: name, folder, archive or URI that the set was loaded from.
@@ -56,7 +60,7 @@ def node_data(images: ImageSet, source: str, storage: str | None, visible: bool)
             f"data in {folder} must be seen by every node: put it on a folder that all of them share, give a "
             "URI with --data, or give --storage, where it is packed for them"
         )
-    to = place(storage) / "data" / f"{images.fingerprint}.tar"
+    to = place(storage) / PACKED / f"{images.fingerprint}.tar"
     try:
         if not to.is_file():
             pack(folder, files_of(images), to)
@@ -78,7 +82,7 @@ def here(images: ImageSet, data: NodeData | None) -> ImageSet:
         DataError: the files cannot be fetched, or are others than the driver's.
         RunError: the client of the URI is not installed.
     """
-    from octnas.data.fetched import fetched
+    from octnas.data.fetched import fetched, home_of
     from octnas.data.moved import files_fingerprint, moved
 
     if data is None:
@@ -89,21 +93,18 @@ def here(images: ImageSet, data: NodeData | None) -> ImageSet:
     fetches = data.archive is not None or is_uri(source)
     folder = fetched(source, step_in=data.archive is None) if fetches else Path(source)
     found = moved(images, folder)
+    remedy = "mount the same folder there"
+    if fetches:
+        remedy = f"remove {home_of(source)} there to fetch them anew"
     wanted = f"{data.source} must be the same on all machines, fingerprint {data.fingerprint}"
     try:
         fingerprint = files_fingerprint(found)
     except OSError as error:
         raise DataError(
             f"{wanted}, but on {socket.gethostname()} {error.filename or folder} is missing "
-            f"({reason_of(error)}): {_remedy(fetches, folder)}"
+            f"({reason_of(error)}): {remedy}"
         ) from None
     if fingerprint != data.fingerprint:
-        raise DataError(
-            f"{wanted}, but {socket.gethostname()} has {fingerprint} in {folder}: {_remedy(fetches, folder)}"
-        )
+        raise DataError(f"{wanted}, but {socket.gethostname()} has {fingerprint} in {folder}: {remedy}")
     _found[data] = folder
     return found
-
-
-def _remedy(fetches: bool, folder: Path) -> str:
-    return f"remove {folder} there to fetch them anew" if fetches else "mount the same folder there"

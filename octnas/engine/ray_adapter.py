@@ -13,7 +13,7 @@ import contextlib
 import tempfile
 from collections import deque
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from octnas.engine import ray_cluster
 from octnas.engine.driver import Driver
@@ -21,7 +21,7 @@ from octnas.engine.limits import TIME_LIMIT
 from octnas.engine.losses import RETRIES
 from octnas.engine.node_facts import facts
 from octnas.engine.process import interruptible, new_folder
-from octnas.engine.ray_faults import Faults
+from octnas.engine.ray_faults import Faults, every_loss_told
 from octnas.engine.ray_session import StoredFiles, placed, ray_session
 from octnas.engine.ray_worker import run_job
 from octnas.engine.shipped import users_sources
@@ -34,8 +34,12 @@ from octnas.storage import Place
 # `octnas.engine.ray_session` sets what Ray reads when it is imported, so it stands before these.
 import ray
 from ray import tune
+from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
+
+if TYPE_CHECKING:
+    from octnas.engine.ray_cluster import Cluster
 
 __all__ = ["ray_session", "run_trials"]
 
@@ -57,14 +61,12 @@ def run_trials(driver: Driver, *, evaluate: str, data: Any, workers: Workers) ->
         ray_session(workers, evaluate, data),
         new_folder(tempfile.gettempdir(), "tune") as folder,
         interruptible(driver.interrupt),
+        every_loss_told(),
         contextlib.suppress(_Halt),
     ):
         driver.note("training")
-        # Tune's trials whose last word was heard. A job that is paused may come again as another of them,
-        # which what Tune still says of the first must not end.
-        over: set[str] = set()
         cluster = ray_cluster.current()
-        faults = Faults(driver, cluster)
+        jobs = _Jobs(driver, cluster)
         trainable = tune.with_resources(
             tune.with_parameters(
                 run_job,
@@ -73,14 +75,15 @@ def run_trials(driver: Driver, *, evaluate: str, data: Any, workers: Workers) ->
                 sources=users_sources(evaluate),
                 driver=None if cluster is None else facts(),
                 node_data=None if cluster is None else cluster.data,
+                on_gpu=workers.gpus > 0,
             ),
             {"cpu": workers.cpus, **({"gpu": workers.gpus} if workers.gpus else {})},
         )
         tune.Tuner(
             trainable,
             tune_config=tune.TuneConfig(
-                search_alg=_Asking(driver, over, faults),
-                scheduler=_Deciding(driver, over, faults),
+                search_alg=_Asking(jobs),
+                scheduler=_Deciding(jobs),
                 num_samples=-1,
                 reuse_actors=True,
                 trial_dirname_creator=_folder_of,
@@ -89,6 +92,7 @@ def run_trials(driver: Driver, *, evaluate: str, data: Any, workers: Workers) ->
                 name="search",
                 storage_path=str(folder),
                 verbose=0,
+                callbacks=[_Silent()],
                 failure_config=tune.FailureConfig(max_failures=0),  # `Faults` says what is begun again
             ),
         ).fit()
@@ -99,44 +103,119 @@ def run_trials(driver: Driver, *, evaluate: str, data: Any, workers: Workers) ->
 
 
 class _Halt(Exception):
-    """Leaves Tune's loop, which then gives back what it reserved."""
+    """Leaves Tune's loop, which then gives back what it reserved: at the end, and when a search is halted."""
 
 
-class _Shim:
-    """What both shims share: the driver, which Tune must neither copy nor pickle."""
+class _Jobs:
+    """The driver's jobs as trials of Tune's: what its searcher and its scheduler share.
 
-    driver: Driver
+    Tune must neither copy nor pickle it.
+    """
+
+    def __init__(self, driver: Driver, cluster: Cluster | None) -> None:
+        self.driver = driver
+        self.cluster = cluster
+        self.faults = Faults(driver, cluster)
+        self.given: dict[str, dict[str, Any]] = {}
+        """What each of Tune's trials was given, until it is over for Tune too."""
+        self.again: deque[dict[str, Any]] = deque()
+        """What is to be begun again, since its worker was lost."""
+        self.over: set[str] = set()
+        """Trials of Tune's whose last word was heard. A job that is paused may come again as another of them,
+        which what Tune still says of the first must not end."""
+        self._live: set[Any] = set()
+        self._actors: dict[Any, Any] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> _Shim:
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Jobs:
         return self
 
+    def ended(self, trial_id: str) -> None:
+        """Tune's trial is over, as it should be."""
+        self.faults.ended(trial_id, self.given.pop(trial_id)["job"].id)
 
-class _Asking(_Shim, Searcher):
+    def lost(self, trial_id: str) -> None:
+        """Tune's trial ended with its worker."""
+        given = self.given.pop(trial_id)
+        if trial_id in self.over:
+            return
+        with _fault_of(self.driver):
+            job_id = given["job"].id
+            if self.faults.again(trial_id, job_id):
+                self.again.append(given)
+            else:
+                self.driver.fail(job_id, f"its worker process died {1 + RETRIES} times")
+
+    def look_at(self, tune_controller: Any) -> list[Any]:
+        """The trials of Tune's that are not over; those that are since the last look are dropped."""
+        now = set()
+        for each in list(tune_controller.get_live_trials()):
+            if each.is_finished():  # Tune goes on calling those with an error live
+                if each.trial_id in self.given:  # a worker that did not get free in time: Tune tells nobody
+                    self.lost(each.trial_id)
+                continue
+            now.add(each)
+            actor = each.temporary_state.ray_actor
+            if actor is not None:
+                self._actors.setdefault(actor._actor_id, actor)
+                self.faults.runs_in(each.trial_id, actor._actor_id.hex())
+        for gone in self._live - now:
+            _dropped(gone, tune_controller)
+        self._live = now
+        return list(now)
+
+    def leave_if_halted(self) -> None:
+        """Leaves Tune's loop where the driver must stop.
+
+        The workers' processes are killed: a training that is halted would otherwise go on to its end.
+        """
+        driver = self.driver
+        overdue = driver.overdue and bool(driver.running)
+        if not (driver.halted or overdue):
+            return
+        for actor in self._actors.values():
+            ray.kill(actor)
+        self._actors.clear()
+        if overdue:
+            with _fault_of(driver):
+                driver.stop_running(TIME_LIMIT)
+        raise _Halt
+
+
+class _Silent(TrialProgressCallback):
+    """In place of Tune's own, which prints nothing here but keeps every trial."""
+
+    def on_trial_result(self, *_: Any, **__: Any) -> None:
+        """Nothing."""
+
+    def on_trial_error(self, *_: Any, **__: Any) -> None:
+        """Nothing."""
+
+    def on_trial_complete(self, *_: Any, **__: Any) -> None:
+        """Nothing."""
+
+
+class _Asking(Searcher):
     """Tune's searcher: hands out the driver's jobs."""
 
-    def __init__(self, driver: Driver, over: set[str], faults: Faults) -> None:
+    def __init__(self, jobs: _Jobs) -> None:
         Searcher.__init__(self)
-        self.driver = driver
-        self._over = over
-        self._faults = faults
-        self._cluster = ray_cluster.current()
-        self._given: dict[str, dict[str, Any]] = {}
-        self._again: deque[dict[str, Any]] = deque()
+        self._jobs = jobs
         self._files = StoredFiles()
 
     def set_search_properties(self, *_: Any, **__: Any) -> bool:
         return True
 
     def suggest(self, trial_id: str) -> Any:
-        driver = self.driver
-        if self._again:
-            self._given[trial_id] = self._again.popleft()
-            return self._given[trial_id]
-        if self._cluster is not None:
-            driver.workers = self._cluster.capacity()
+        jobs, driver = self._jobs, self._jobs.driver
+        jobs.leave_if_halted()
+        if jobs.again:
+            jobs.given[trial_id] = jobs.again.popleft()
+            return jobs.given[trial_id]
+        if jobs.cluster is not None:
+            driver.workers = jobs.cluster.capacity()
         if len(driver.running) >= driver.workers:
             return None
         with _fault_of(driver):
@@ -147,24 +226,20 @@ class _Asking(_Shim, Searcher):
                 except RunError as error:
                     driver.fail(job.id, str(error))
                     continue
-                self._given[trial_id] = {"job": job, "initial": stored}
-                return self._given[trial_id]
-        return None if driver.running else Searcher.FINISHED
+                jobs.given[trial_id] = {"job": job, "initial": stored}
+                return jobs.given[trial_id]
+        if driver.running or jobs.given:
+            return None
+        raise _Halt  # in place of `Searcher.FINISHED`, after which Tune writes down and reads every trial
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         """A worker that was lost. All else the scheduler heard."""
-        given = self._given.pop(trial_id)
-        if not error:
-            self._faults.ended(trial_id, given["job"].id)
-        elif trial_id not in self._over:
-            with _fault_of(self.driver):
-                job_id = given["job"].id
-                if self._faults.again(trial_id, job_id):
-                    self._again.append(given)
-                else:
-                    self.driver.fail(job_id, f"its worker process died {1 + RETRIES} times")
+        if error:
+            self._jobs.lost(trial_id)
+        else:
+            self._jobs.ended(trial_id)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the journal is the truth."""
@@ -173,23 +248,14 @@ class _Asking(_Shim, Searcher):
         """Nothing: a search that goes on gets a fresh Tuner."""
 
 
-class _Deciding(_Shim, TrialScheduler):
+class _Deciding(TrialScheduler):
     """Tune's scheduler: hands scores and failures to the driver and its decisions to Tune."""
 
     _supports_buffered_results = False
 
-    def __init__(self, driver: Driver, over: set[str], faults: Faults) -> None:
+    def __init__(self, jobs: _Jobs) -> None:
         TrialScheduler.__init__(self)  # type: ignore[no-untyped-call]
-        self.driver = driver
-        self._actors: dict[Any, Any] = {}
-        self._over = over
-        self._faults = faults
-
-    def end_workers(self) -> None:
-        """Kills their processes: a training that is halted would otherwise go on to its end."""
-        for actor in self._actors.values():
-            ray.kill(actor)
-        self._actors.clear()
+        self._jobs = jobs
 
     def set_search_properties(self, *_: Any, **__: Any) -> bool:
         return True
@@ -198,53 +264,52 @@ class _Deciding(_Shim, TrialScheduler):
         """Nothing to prepare."""
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: Mapping[str, Any]) -> str:
-        driver, trial_id = self.driver, _id_of(trial)
+        driver, over = self._jobs.driver, self._jobs.over
         goes_on = False
-        if trial.trial_id in self._over:
+        if trial.trial_id in over:
             return str(TrialScheduler.STOP)
+        job_id = _id_of(trial)
         with _fault_of(driver):
             if "failed" in result:
-                driver.fail(trial_id, result["failed"], result["traceback"])
+                driver.fail(job_id, result["failed"], result["traceback"])
             elif result.get("done"):  # the function returned: Tune repeats its last result
-                driver.ended(trial_id)
+                driver.ended(job_id)
             else:
-                goes_on = driver.report(trial_id, _reported(result))
+                goes_on = driver.report(job_id, _reported(result))
         if not goes_on:
-            self._over.add(trial.trial_id)
+            over.add(trial.trial_id)
         return str(TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP)
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: Mapping[str, Any]) -> None:
-        if trial.trial_id not in self._over:
-            with _fault_of(self.driver):
-                self.driver.ended(_id_of(trial))
+        if trial.trial_id not in self._jobs.over:
+            with _fault_of(self._jobs.driver):
+                self._jobs.driver.ended(_id_of(trial))
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         """Tune tells the searcher next, but not why."""
-        self._faults.errored(trial)
+        self._jobs.faults.errored(trial)
 
     def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
         self.on_trial_complete(tune_controller, trial, {})
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
-        """The first trial that waits. Tune asks at every step, so a search is halted here."""
-        driver = self.driver
-        live = tune_controller.get_live_trials()
-        overdue = driver.overdue and bool(driver.running)
-        if driver.halted or overdue:
-            self.end_workers()
-            if overdue:
-                with _fault_of(driver):
-                    driver.stop_running(TIME_LIMIT)
-            raise _Halt
-        for each in live:
-            actor = each.temporary_state.ray_actor
-            if actor is not None:
-                self._actors.setdefault(actor._actor_id, actor)
-                self._faults.runs_in(each.trial_id, actor._actor_id.hex())
-        return next((each for each in live if each.status == "PENDING"), None)
+        """A trial that waits and for which no worker is being started, at every step of Tune's.
+
+        Tune would give one whose worker is being started the next worker that is free, and end the other.
+        """
+        live = self._jobs.look_at(tune_controller)
+        self._jobs.leave_if_halted()
+        # Those that have a worker, or for which one is being started.
+        coming = getattr(_inner(tune_controller), "_trial_to_actor", ())
+        return next((each for each in live if each.status == "PENDING" and each not in coming), None)
 
     def debug_string(self) -> str:
         return "octnas"
+
+
+def _inner(tune_controller: Any) -> Any:
+    """What Tune's public calls do not tell; of another Ray it may lack what is looked for."""
+    return getattr(tune_controller, "_tune_controller", tune_controller)
 
 
 @contextlib.contextmanager
@@ -258,6 +323,17 @@ def _fault_of(driver: Driver) -> Iterator[None]:
 
 def _id_of(trial: Any) -> str:
     return str(trial.config["job"].id)
+
+
+def _dropped(trial: Any, tune_controller: Any) -> None:
+    """Takes a trial that is over out of Tune, which would keep all that it ever had, some 60 kB each."""
+    trial.config.clear()
+    trial.evaluated_params.clear()
+    trial.run_metadata = type(trial.run_metadata)()
+    with contextlib.suppress(ValueError):
+        tune_controller.get_trials().remove(trial)
+    for name in ("_live_trials", "_stopped_trials", "_failed_trials", "_trials_to_cache"):
+        getattr(_inner(tune_controller), name, set[Any]()).discard(trial)
 
 
 def _folder_of(trial: Any) -> str:

@@ -63,6 +63,11 @@ class Cluster:
             from octnas.engine.workers import TRIALS_PER_GPU
 
             gpus = 1 / TRIALS_PER_GPU if any(node.gpus for node in nodes) else 0.0
+            if not gpus and not any(node.cpus >= cpus for node in nodes):
+                self.notes.append(
+                    "no node is there yet that takes a trial, so trials will be trained on processors, "
+                    "whatever comes; --gpus-per-trial asks for GPUs"
+                )
         self.cpus, self.gpus = cpus, gpus
         self._held: dict[str, Any] = {}
         self._demand: Demand | None = None
@@ -254,6 +259,8 @@ def _check_address(address: str) -> None:
             "`ray job submit --address http://HEAD:8265 -- octnas search ... --cluster auto` runs it there"
         )
     if address == "auto":
+        if os.environ.get("RAY_ADDRESS", "").startswith("ray://"):
+            _check_address(os.environ["RAY_ADDRESS"])
         return
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit():
@@ -263,7 +270,7 @@ def _check_address(address: str) -> None:
     except (OSError, OverflowError) as error:
         raise RunError(
             f"no Ray cluster answers at {address} ({error}): start it with `ray start --head`, or leave out "
-            "--cluster to search on this machine"
+            "--cluster to search on this machine (`octnas resume NAME --cluster none`)"
         ) from None
 
 

@@ -25,7 +25,7 @@ from octnas.engine.workers import Workers
 from octnas.errors import OctnasError, RunError, SearchFailedError, afterwards
 from octnas.record import EpochScore
 from octnas.train import ProxyTraining, TrainSettings
-from octnas.train.files import written_whole
+from octnas.train.files import drop_parts, written_whole
 from octnas.train.memory import PeakMemory
 from octnas.train.team import Team
 from octnas.train.winner import CHECKPOINT, Outcome, Progress, reached
@@ -134,6 +134,7 @@ class _Keeper:
     """Keeps a training's checkpoint on the driver's machine, and what the driver wants to know."""
 
     def __init__(self, folder: Path) -> None:
+        drop_parts(folder)
         self.path = folder / CHECKPOINT
         self.scores: list[EpochScore] = []
         self.starts: list[int] = []
@@ -219,7 +220,8 @@ def _train_share(config: dict[str, Any]) -> None:
     try:
         _train_on(config)
     except OctnasError as error:
-        ray.get(keeper.fail.remote(error))
+        # What the keeper raised comes as Ray's, whose text is a whole traceback; its cause is the error.
+        ray.get(keeper.fail.remote(getattr(error, "cause", None) or error))
         raise
     except torch.OutOfMemoryError as error:
         reason = " ".join(str(error).split())[:200]
@@ -245,7 +247,7 @@ def _train_on(config: dict[str, Any]) -> None:
         seed=config["seed"],
         initial=None if config["initial"] is None else ray.get(config["initial"]),
         team=Team(rank=rank, size=size, device=device) if size > 1 else None,
-        device=str(device) if device.type == "cuda" else None,
+        device=str(device),  # of a worker without a GPU the processor, whatever its machine has
     )
     memory = PeakMemory(training.mode.device)
     checkpoint = _Checkpoint(config)

@@ -6,6 +6,7 @@ An error of a job is a result like any other, so the process lives on. What keep
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 import traceback
@@ -40,6 +41,7 @@ def run_job(
     sources: Sources,
     driver: NodeFacts | None,
     node_data: NodeData | None,
+    on_gpu: bool,
 ) -> None:
     """Runs one job; Tune calls it.
 
@@ -49,10 +51,13 @@ def run_job(
         sources: the users' code.
         driver: of the machine that hands out jobs, with which this one must agree; None: it is the same.
         node_data: how this machine finds the files of `data`, None where it has them.
+        on_gpu: whether the job has a GPU, or a share of one; else it sees none.
 
     Raises:
         NodeUnfitError: this machine cannot take part.
     """
+    if not on_gpu:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # Ray leaves all of them to who asked for none
     data = _admitted(data, driver, node_data)
     receive(sources)
     job = config["job"]

@@ -154,13 +154,13 @@ def run_search(
     try:
         with (
             afterwards(f". Everything measured is kept: `octnas resume {run.name}` goes on"),
-            contextlib.ExitStack() as ray,
+            contextlib.ExitStack() as held,
         ):
             say(_greeting(header, feasible), "begin")
             for text in notes:
                 say(text)
             if header.options.get("init") == "shared" and not run.records():
-                ray.enter_context(ray_session(workers, evaluate, images))
+                held.enter_context(ray_session(workers, evaluate, images))
                 run_shared(
                     run,
                     feasible=feasible,
@@ -179,6 +179,7 @@ def run_search(
                 listeners=listeners,
                 start=start,
             )
+            held.callback(campaign.leave)
             tell = campaign.note
             tracking.sync(record for record in campaign.records if record.state.final)
             run_trials(campaign, evaluate=evaluate, data=images, workers=workers)

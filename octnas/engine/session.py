@@ -32,7 +32,7 @@ from octnas.engine.samplers import DEFAULT_SAMPLER
 from octnas.engine.yardsticks import choose_yardsticks
 from octnas.front import SearchResult
 from octnas.front.describe import network_lines
-from octnas.record import RunFolder, SearchHeader, default_name, name_taken, run_path
+from octnas.record import RunFolder, SearchHeader, TrialState, default_name, name_taken, run_path
 from octnas.record.tracking_store import resolve_store
 from octnas.space import SearchSpace, parse_space
 
@@ -246,14 +246,15 @@ def resume(
         images = load_data(searched)
         check_data(header, images)
         tracker = _tracker(resolve_store(tracking_uri, header.tracking_uri))
+        left = _trials_left(run)
         with machines(
-            cluster or header.options.get("cluster"),
+            _cluster_to_go_on_with(cluster, header) if left else None,
             storage=header.options.get("storage"),
             cpus=header.cpus_per_trial,
             gpus=header.gpus_per_trial,
             space=searched,
             images=images,
-            trials=header.trials,
+            trials=left,
         ) as found:
             run.journal.append({"event": "resume", "versions": versions()})
             return run_search(
@@ -262,6 +263,29 @@ def resume(
     except BaseException:
         run.journal.release()
         raise
+
+
+def _trials_left(run: RunFolder) -> int:
+    """Trials of a search that are still to be trained; what confirms them counts as one."""
+    header = run.header
+    states: dict[str, str] = {}
+    ended = False
+    for event in run.journal.events():
+        if event["event"] == "trial":
+            states[event["trial"]["id"]] = event["trial"]["state"]
+        elif event["event"] in ("end", "resume"):
+            ended = event.get("state") == "complete"
+    if ended:
+        return 0
+    final = sum(TrialState(state).final for state in states.values())
+    return max(1, header.trials + len(header.yardsticks) - final)
+
+
+def _cluster_to_go_on_with(cluster: str | None, header: SearchHeader) -> str | None:
+    """The one that is asked for, or else the search's; "none" asks for this machine."""
+    if cluster == "none":
+        return None
+    return cluster or header.options.get("cluster")
 
 
 def _tracker(uri: str | None) -> Tracker:

@@ -71,7 +71,7 @@ def together(
                 devices=int(sum(node.gpus for node in nodes)),
             ),
             node_data=found.data,
-            notes=tuple(notes),
+            notes=(*notes, *found.notes),
         )
 
 
@@ -92,7 +92,11 @@ def local_workers(count: int) -> Workers:
             f"can be used here: --workers {most}, or --cluster for more machines"
         )
     return Workers(
-        count=count, cpus=max(1, cores // count), gpus=1.0 if devices else 0.0, cores=cores, devices=devices
+        count=count,
+        cpus=max(1, cores // count),
+        gpus=1.0 if devices else 0.0,
+        cores=max(cores, count),  # more GPUs than cores: Ray must find one for each worker all the same
+        devices=devices,
     )
 
 

@@ -137,7 +137,7 @@ def train_winner(
     """Trains a trial's network and keeps it under the run's `trainings/TRIAL-SCALE/`.
 
     Args:
-        scale: "target" where there is a GPU and "full" elsewhere, if not given.
+        scale: "target" where there is a GPU, or a cluster, and "full" elsewhere, if not given.
         epochs: passes over the training images, where the scale's own number is not wanted; 0 estimates the
             batch-norm statistics of weights that `init` gives, and evaluates them as they are.
         data: a data set or a folder of images or videos by class; the search's, if not given.
@@ -161,7 +161,7 @@ def train_winner(
         raise unknown_name("scale", str(scale), get_args(Scale))
     record = run.record(trial_id)
     space = parse_space(run.header.space_yaml)
-    on_gpu = choose_device().type != "cpu"
+    on_gpu = cluster is not None or choose_device().type != "cpu"
     scale = scale or ("target" if on_gpu else "full")
     at_target = scale == "target"
     source = data_source(data or run.header.data)

@@ -26,9 +26,10 @@ class BackgroundTracker:
     """Hands a search's records to a tracker in a thread of its own.
 
     Calls return at once. Of a trial that is waiting only the latest record is kept, so a slow store gets
-    fewer updates rather than a longer queue. After a failure the search goes on: `warn` is called once, what
-    was not sent is kept, and it is tried again every `retry_seconds` (default `retry_pause`) and when the
-    search ends. The journal stays the truth: `sync` with its records makes the store equal to it.
+    fewer updates rather than a longer queue. After a failure the search goes on: `warn` is called at the
+    first one, what was not sent is kept, and it is tried again every `retry_seconds` (default `retry_pause`)
+    and when the search ends; `warn` is called again if something is not there by then. The journal stays the
+    truth: `sync` with its records makes the store equal to it.
     """
 
     def __init__(
@@ -49,6 +50,8 @@ class BackgroundTracker:
         self._end: str | None = None
         self._started = False
         self._warned = False
+        self._whole = False
+        self._reason = ""
         self._retry_at = 0.0
         self._until = 0.0
         self._thread = threading.Thread(target=self._work, name="octnas-tracking", daemon=True)
@@ -88,8 +91,8 @@ class BackgroundTracker:
     def close(self, state: str, timeout: float = 60.0) -> bool:
         """Sends what is left and closes the search's run as "complete", "interrupted" or "failed".
 
-        A store that is away is waited for, at most `timeout` seconds. Whether it has everything; where it has
-        not, `warn` has said so.
+        A store that is away is waited for, at most `timeout` seconds. Whether it has everything, the end and
+        all files too; where it has not, `warn` has said so, whatever it had said before.
         """
         with self._changed:
             self._end = state
@@ -97,10 +100,17 @@ class BackgroundTracker:
             self._until = time.monotonic() + timeout
             self._changed.notify_all()
         self._thread.join(timeout)
-        if self._thread.is_alive():
-            self._complain(f"it did not take the records within {timeout:.0f} s")
-            return False
-        return not self._pending()
+        late = self._thread.is_alive()
+        with self._changed:
+            if self._whole:
+                return True
+            reason = f"it did not take the records within {timeout:.0f} s" if late else self._reason
+            still, self._warned = "still " if self._warned else "", True
+        self._warn(
+            f"tracking is {still}behind at the end of the search, whose journal is whole: {reason}; "
+            f"`octnas resume {self._header.name}` brings it up to date"
+        )
+        return False
 
     # ---------------------------------------------------------------- the thread
     def _pending(self) -> bool:
@@ -114,17 +124,21 @@ class BackgroundTracker:
                     continue
             try:
                 if self._send_all():
+                    with self._changed:
+                        self._whole = True
                     return
             except Exception as error:  # nothing that happens here may end the search
-                self._complain(" ".join(f"{error}".split()) or type(error).__name__)
+                reason = " ".join(f"{error}".split()) or type(error).__name__
                 with self._changed:
+                    self._reason = reason
                     pause = self._retry_seconds
                     if self._end is not None:
                         pause = min(pause, _LAST_PAUSE)
                         away = isinstance(error, TrackingError) and error.away
                         if not away or time.monotonic() + pause > self._until:
-                            return
+                            return  # `close` tells
                     self._retry_at = time.monotonic() + pause
+                self._complain(reason)
 
     def _may_send(self) -> bool:
         return (self._pending() or self._end is not None) and time.monotonic() >= self._retry_at

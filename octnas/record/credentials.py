@@ -11,36 +11,41 @@ import os
 import re
 from urllib.parse import unquote, urlsplit
 
-__all__ = ["HIDDEN", "authorization", "hidden", "login_remedy", "without_credentials"]
+from octnas.storage import HIDDEN, address_of, names_secret
 
-HIDDEN = "..."
-"""What stands where a secret was."""
+__all__ = ["HIDDEN", "authorization", "hidden", "login_remedy", "without_credentials"]
 
 _SHORTEST = 3
 """Of what is hidden; to replace every single letter of a message would hide nothing but the message."""
 
-_SECRET_KEY = re.compile(r"user|pass|token|secret|pwd", re.IGNORECASE)
+_USER = re.compile(r"(?i)user[^=;]*=|(?<![a-z])uid=")
 
 
 def without_credentials(uri: str) -> str:
     """The address without user, password, and the parts of its query that are named like one."""
     if "://" not in uri:
         return uri
-    scheme, _, rest = uri.partition("://")
-    address, mark, query = rest[len(_login(uri)) :].partition("?")
-    kept = [part for part in query.split("&") if part and not _SECRET_KEY.search(part.partition("=")[0])]
-    return f"{scheme}://{address}{mark if kept else ''}{'&'.join(kept)}"
+    found = address_of(uri)
+    kept = [each for each in found.parameters if not _tells(each)]
+    place = found.place
+    if address_of(f"{found.scheme}://{place}").login:
+        place = place.replace("@", "%40")  # what is left must not look like a login to who reads it again
+    return f"{found.scheme}://{place}{'?' if kept else ''}{'&'.join(kept)}"
 
 
 def hidden(text: str, uri: str) -> str:
     """The text without the credentials of `uri`, as they stand there or decoded, for instance in an error."""
     if "://" not in uri:
         return text
-    login = _login(uri)
-    secrets = {login, login[:-1].partition(":")[2]}
-    for part in uri.partition("?")[2].split("&"):
-        key, _, value = part.partition("=")
-        secrets |= {part, value if "user" not in key.lower() else ""} if _SECRET_KEY.search(key) else set()
+    found = address_of(uri)
+    password = found.login[:-1].partition(":")[2]
+    # A client that ends a password too early quotes its first part as a port.
+    secrets = {found.login, password, *re.split(r"[/?#@]", password)}
+    for parameter in filter(_tells, found.parameters):
+        value = parameter.partition("=")[2]
+        secrets.add(parameter)
+        pairs = (parameter, *unquote(value).split(";"))
+        secrets |= {pair.partition("=")[2] for pair in pairs if names_secret(pair)}
     secrets |= {unquote(each) for each in secrets}
     for secret in sorted(secrets, key=len, reverse=True):
         if len(secret) >= _SHORTEST:
@@ -74,13 +79,6 @@ def login_remedy(scheme: str) -> str:
     )
 
 
-def _login(uri: str) -> str:
-    """What stands before the host, with its "@"; a password may hold a slash or "@", though it should not."""
-    scheme, _, rest = uri.partition("://")
-    place = re.split(r"[/?#]", rest, maxsplit=1)[0]
-    if not scheme.startswith("http") and place:
-        head = rest.partition("?")[0]
-        return rest[: (head if "@" in head else rest).rfind("@") + 1]
-    if re.search(r":(?!\d*$)", place.rpartition("@")[2]) and "]" not in place:
-        return rest[: rest.rfind("@") + 1]
-    return place[: place.rfind("@") + 1]
+def _tells(parameter: str) -> bool:
+    """Whether a parameter of an address tells who logs in, or with what."""
+    return names_secret(parameter) or _USER.search(unquote(parameter)) is not None

@@ -73,7 +73,7 @@ class Journal:
 
     # ---------------------------------------------------------------- reading
     def read(self) -> list[Event]:
-        """All events. An unreadable last line was being written when the writer died: it is left out.
+        """All events. An unreadable last line is being written, or was when its writer died: it is left out.
 
         Raises:
             RunError: the file cannot be read, or a line that is not the last is damaged.
@@ -93,7 +93,10 @@ class Journal:
         return replay(self.events())
 
     def _lines(self) -> Iterator[tuple[Event, int]]:
-        """Each event, and where in the file its line ends."""
+        """Each event, and where in the file its line ends.
+
+        What has no end of line yet is the last: a search that runs may be writing the other half just now.
+        """
         end, damaged = 0, 0
         try:
             with self.path.open("rb") as file:
@@ -101,7 +104,7 @@ class Journal:
                     end += len(line)
                     if not line.strip():
                         continue
-                    if damaged:
+                    if damaged:  # and more has come since, or begins to
                         where = f"line {damaged} of {self.path}"
                         raise RunError(f"{where} is damaged; remove that line or `octnas delete` the run")
                     try:
@@ -112,6 +115,8 @@ class Journal:
                         yield event, end
                     else:
                         damaged = number
+                    if not line.endswith(b"\n"):
+                        return
         except OSError as error:
             raise RunError(f"cannot read {self.path}: {error.strerror}; permit reading it") from None
 

@@ -11,7 +11,7 @@ import hashlib
 import json
 import time
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -216,15 +216,12 @@ class Tracker:
         points, more = tuple(scores), {"scale": scale, "epochs": epochs, **(params or {})}
         token, name = _token("train", record), f"train {record.id} ({scale})"
 
-        def work(runs: Runs) -> str:
-            run_id, start = _create_below(runs, header, token, name)
+        def fill(runs: Runs, run_id: str, start: int) -> None:
             values = [*curves(points, start), *values_at(metrics, epochs, start)]
             runs.write(run_id, metrics=values, params={**architecture_params(record), **more})
             runs.client.log_text(run_id, record.architecture.to_json(), "architecture.json")
-            runs.client.set_terminated(run_id, "FINISHED")
-            return run_id
 
-        return self._connection.done(work)
+        return self._one_run(header, token, name, fill)
 
     def log_export(
         self,
@@ -249,30 +246,25 @@ class Tracker:
         token, name = _token("export", record), f"export {record.id} ({training})"
         paths, params = tuple(files), {**architecture_params(record), "training": training}
 
-        def work(runs: Runs) -> str:
-            run_id, start = _create_below(runs, header, token, name)
+        def fill(runs: Runs, run_id: str, start: int) -> None:
             runs.write(run_id, metrics=values_at(metrics, 0, start), params=params, tags=tags)
             runs.client.log_text(run_id, record.architecture.to_json(), "architecture.json")
             for path in paths:
                 runs.client.log_artifact(run_id, str(path))
-            runs.client.set_terminated(run_id, "FINISHED")
-            return run_id
 
-        return self._connection.done(work)
+        return self._one_run(header, token, name, fill)
 
     def log_rank(self, header: SearchHeader, document: Mapping[str, Any], files: Iterable[Path]) -> None:
         """A run for one ranking, with what it reports and its files, a child of its search's run."""
         token, paths = _token("rank", None), tuple(files)
         params = {key: document[key] for key in ("models", "seeds", "full_epochs")}
 
-        def work(runs: Runs) -> None:
-            run_id, start = _create_below(runs, header, token, f"rank {document['models']}")
+        def fill(runs: Runs, run_id: str, start: int) -> None:
             runs.write(run_id, metrics=values_at(rank_metrics(document), 0, start), params=params)
             for path in paths:
                 runs.client.log_artifact(run_id, str(path))
-            runs.client.set_terminated(run_id, "FINISHED")
 
-        self._connection.done(work)
+        self._one_run(header, token, f"rank {document['models']}", fill)
 
     def register(
         self,
@@ -305,6 +297,27 @@ class Tracker:
     def _need_parent(self) -> str:
         assert self._parent is not None, "start_search comes first"
         return self._parent
+
+    def _one_run(
+        self,
+        header: SearchHeader,
+        token: Mapping[str, str],
+        name: str,
+        fill: Callable[[Runs, str, int], None],
+    ) -> str:
+        """A run below the search's, made once, filled as often as it takes, and closed; returns its id."""
+        made: list[tuple[str, int]] = []
+
+        def work(runs: Runs) -> str:
+            if not made:
+                made.append(_create_below(runs, header, token, name))
+            run_id, start = made[0]
+            fill(runs, run_id, start)
+            runs.client.set_terminated(run_id, "FINISHED")
+            runs.settle()
+            return run_id
+
+        return self._connection.done(work)
 
     def _create_child(self, runs: Runs, record: TrialRecord) -> _Child:
         architecture = record.architecture

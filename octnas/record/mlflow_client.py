@@ -20,7 +20,14 @@ from typing import TYPE_CHECKING, TypeVar
 from octnas.errors import OctnasError, TrackingError
 from octnas.record.credentials import hidden, login_remedy, without_credentials
 from octnas.record.mlflow_runs import Runs
-from octnas.record.tracking_store import check_store, local_folder, prepare_environment, resolve_store
+from octnas.record.tracking_store import (
+    INVALID_HOST,
+    check_store,
+    local_folder,
+    prepare_environment,
+    refusal,
+    resolve_store,
+)
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -51,15 +58,17 @@ class Connection:
     """Runs pieces of work on the runs of one experiment of one store.
 
     The constructor makes sure that the store answers and is quick; mlflow is imported, and a new SQLite store
-    made (several seconds), by the first piece of work. `uri` is without credentials.
+    made (several seconds), by the first piece of work, or at once where a server asks who is there and only
+    MLflow may know. `uri` is without credentials.
     """
 
     def __init__(self, tracking_uri: str | None, experiment: str) -> None:
         self._uri = resolve_store(tracking_uri)
         self.uri = without_credentials(self._uri)
-        check_store(self._uri)
         self._experiment = experiment
         self._runs: Runs | None = None
+        if not check_store(self._uri):
+            self._log_in()
 
     def done(self, work: Callable[[Runs], _T]) -> _T:
         """What `work` returns. It is begun anew where the store was busy or gone for a moment, so it must be
@@ -80,10 +89,21 @@ class Connection:
             time.sleep(random.uniform(0.5, 1.0) * pause)
         raise AssertionError("the last try returns or raises")
 
+    def _log_in(self) -> None:
+        try:
+            self.done(lambda runs: None)
+        except TrackingError as error:
+            if not error.away:  # else it answered a moment ago; the search has patience with it
+                raise
+
     def _translated(self, error: Exception) -> TrackingError:
+        status = _status(error)
+        told = status == 401 or (status == 403 and INVALID_HOST in str(error))
+        if told and self._uri.startswith("http"):
+            return TrackingError(refusal(self._uri, str(error)))
         text = hidden(_unanswered(error) or str(error) or type(error).__name__, self._uri).strip()
         first = text.splitlines()[0][:300]
-        if _status(error) in (401, 403):
+        if status in (401, 403):
             first += f"; where it asks for a user and a password, {login_remedy('http')}"
         translated = TrackingError(f"the tracking store {self.uri} failed: {first}")
         translated.away = _away(error)

@@ -114,20 +114,24 @@ class Files:
     def put(
         self, runs: Runs, run_id: str, files: Mapping[str, str | bytes], tags: Mapping[str, str] | None = None
     ) -> bool:
-        """Writes files by name; whether they are there. Those that are not are owed, and so are their tags.
+        """Writes files by name, and what the run is owed; whether they are there.
 
-        While others are owed nothing is tried: a store that refuses one refuses the next.
+        Files that are not there are owed, and so are their tags. While other runs are owed some nothing is
+        tried: a store that refuses one refuses the next.
         """
+        older, labels = self._owed.get(run_id, ({}, {}))
+        together = {**older, **files}
         if self._owed.keys() <= {run_id}:
             try:
-                _upload(runs.client, run_id, files)
+                _upload(runs.client, run_id, together)
+                if labels:
+                    runs.write(run_id, tags=labels)
             except Exception:  # whatever it is, `settle` meets it again and tells
                 pass
             else:
                 self._owed.pop(run_id, None)
                 return True
-        older, labels = self._owed.get(run_id, ({}, {}))
-        self._owed[run_id] = ({**older, **files}, {**labels, **(tags or {})})
+        self._owed[run_id] = (together, {**labels, **(tags or {})})
         return False
 
     def settle(self, runs: Runs) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from octnas.errors import RunError
 from octnas.record.journal import Journal, replay
 from octnas.record.runs import SearchHeader, run_events, run_names, run_path
 from octnas.record.shared import supernets
@@ -57,22 +56,28 @@ def _summary(name: str) -> RunSummary:
         else:
             SearchHeader.from_dict(header)
             replay(found.noted(run_events(path)))
-    except (RunError, KeyError, ValueError, TypeError, AttributeError):
+        return RunSummary(
+            name=name,
+            state="running" if Journal(path / "journal.jsonl").in_use else found.state,
+            trials=len(found.states),
+            finished=sum(TrialState(state).final for state in found.states.values()),
+            space=str(header.get("space", "")),
+            budget_gflops=_number(header["budget_gflops"]),
+            budget_ms=_number(header.get("budget_ms")),
+            created=str(header.get("created", "")),
+            kind=str(header.get("options", {}).get("kind", "search")),
+            supernets=sum(each.state == "complete" for each in supernets(found.supernets)),
+            scored=found.scored,
+        )
+    except Exception:  # what a damaged line leads to is not foreseen
         # A list of runs must show the damaged ones too: they can be deleted.
         return RunSummary(name=name, state="damaged", trials=0, finished=0)
-    return RunSummary(
-        name=name,
-        state="running" if Journal(path / "journal.jsonl").in_use else found.state,
-        trials=len(found.states),
-        finished=sum(TrialState(state).final for state in found.states.values()),
-        space=header.get("space", ""),
-        budget_gflops=header["budget_gflops"],
-        budget_ms=header.get("budget_ms"),
-        created=header.get("created", ""),
-        kind=str(header.get("options", {}).get("kind", "search")),
-        supernets=sum(each.state == "complete" for each in supernets(found.supernets)),
-        scored=found.scored,
-    )
+
+
+def _number(value: object) -> float | None:
+    if value is None or (isinstance(value, (int, float)) and not isinstance(value, bool)):
+        return value
+    raise ValueError(f"a number must be there, but got {value!r}")
 
 
 class _Found:

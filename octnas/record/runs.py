@@ -27,7 +27,7 @@ from octnas.architecture import Architecture
 from octnas.errors import RunError
 from octnas.record.journal import Journal
 from octnas.record.networks import check_networks
-from octnas.record.stored import check_free, claim, delete_stored, store_of
+from octnas.record.stored import check_free, claim, delete_stored, give_up, store_of
 from octnas.record.trial import Objective, TrialRecord
 from octnas.storage import Place
 
@@ -168,12 +168,13 @@ class RunFolder:
             ) from None
         run = cls(path, dataclasses.replace(header, name=name))
         try:
-            claim(store, name, header.created)
             run.journal.acquire()
             run.journal.append(
                 {"event": "search", "schema_version": JOURNAL_VERSION, "header": run.header.to_dict()}
             )
+            claim(store, name, header.created)  # after the header, by which `delete` finds it after any death
         except BaseException:
+            give_up(store, name, header.created)
             run.journal.release()
             shutil.rmtree(path, ignore_errors=True)
             raise

@@ -5,6 +5,7 @@ Nothing here imports mlflow, so that a store out of reach is refused in seconds,
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -18,10 +19,12 @@ from octnas.errors import TrackingError
 from octnas.record.credentials import authorization, hidden, login_remedy, without_credentials
 
 __all__ = [
+    "INVALID_HOST",
     "SHARED_VIEW",
     "check_store",
     "local_folder",
     "prepare_environment",
+    "refusal",
     "resolve_store",
     "retry_pause",
     "run_link",
@@ -30,13 +33,11 @@ __all__ = [
 
 _REMEDY = "start the server, or leave out --tracking-uri (and MLFLOW_TRACKING_URI) for a local ./mlflow.db"
 _PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
-_OTHER_LOGINS = (
-    "MLFLOW_TRACKING_AUTH",
-    "MLFLOW_TRACKING_AWS_SIGV4",
-    "MLFLOW_TRACKING_CLIENT_CERT_PATH",
-    "MLFLOW_TRACKING_INSECURE_TLS",
-    "MLFLOW_TRACKING_SERVER_CERT_PATH",
-)
+_OTHER_LOGINS = ("MLFLOW_TRACKING_AUTH", "MLFLOW_TRACKING_AWS_SIGV4", "MLFLOW_TRACKING_CLIENT_CERT_PATH")
+INVALID_HOST = "Invalid Host header"
+"""What MLflow's server says to requests by a name that it was not told; by itself it admits loopback and
+private addresses alone."""
+
 _VIEW = "workflowType=machine_learning"  # else MLflow opens the view for chat traces
 _COLUMNS = (
     "metrics.`accuracy`",
@@ -96,8 +97,12 @@ def local_folder(uri: str) -> Path | None:
     return Path(uri.removeprefix("sqlite:///").split("?", 1)[0]).absolute().parent
 
 
-def check_store(uri: str, *, timeout: float = 4.0) -> None:
+def check_store(uri: str, *, timeout: float = 4.0) -> bool:
     """Makes sure that the store answers, within about twice `timeout` seconds.
+
+    Returns:
+        False where the server lets nobody in as it was asked here: MLflow may know more, from ~/.netrc, a
+        file or a plugin of its own, so only it can tell.
 
     Raises:
         TrackingError: the host or file cannot be reached, does not let its user in, or MLflow has no such
@@ -108,12 +113,13 @@ def check_store(uri: str, *, timeout: float = 4.0) -> None:
     if scheme == "sqlite":
         _check_file(uri)
     elif scheme in _PORTS:
-        _check_host(uri, scheme, timeout)
+        return _check_host(uri, scheme, timeout)
     elif scheme != "databricks":
         raise TrackingError(
             f"a tracking URI begins with http://, https://, sqlite:/// or postgresql://, "
             f"but got {without_credentials(uri)!r}: {_REMEDY}"
         )
+    return True
 
 
 def _check_file(uri: str) -> None:
@@ -135,7 +141,7 @@ def _check_file(uri: str) -> None:
         raise TrackingError(f"cannot write the tracking store {path} ({error}): {_REMEDY}") from None
 
 
-def _check_host(uri: str, scheme: str, timeout: float) -> None:
+def _check_host(uri: str, scheme: str, timeout: float) -> bool:
     shown = without_credentials(uri)
     try:
         parts = urlsplit(uri)
@@ -158,30 +164,49 @@ def _check_host(uri: str, scheme: str, timeout: float) -> None:
         why = getattr(error, "reason", None) or error
         raise TrackingError(f"no tracking server answers at {place} ({why}): {_REMEDY}") from None
     if scheme.startswith("http"):
-        _check_http_login(uri, timeout)
-    elif scheme == "postgresql":
+        return _check_http_login(uri, timeout)
+    if scheme == "postgresql":
         _check_database(uri, timeout)
+    return True
 
 
-def _check_http_login(uri: str, timeout: float) -> None:
-    """Refuses credentials that the server refuses; those that only MLflow knows of are left to it."""
+def _check_http_login(uri: str, timeout: float) -> bool:
+    """Refuses credentials that the server refuses; False: it asks for some that only MLflow may know of."""
     known = authorization(uri)
-    file = os.path.expanduser("~/.mlflow/credentials")
-    if known is None and (os.path.exists(file) or any(map(os.environ.get, _OTHER_LOGINS))):
-        return
     page = f"{without_credentials(uri).rstrip('/')}/api/2.0/mlflow/experiments/search?max_results=1"
     request = urllib.request.Request(page, headers={} if known is None else {"Authorization": known})
     try:
         urllib.request.urlopen(request, timeout=timeout).close()
     except urllib.error.HTTPError as error:
-        error.close()
-        if error.code in (401, 403):
-            what = "asks for a user and a password" if known is None else "refuses this user or password"
-            raise TrackingError(
-                f"the tracking server {without_credentials(uri)} {what}: {login_remedy('http')}"
-            ) from None
+        said = ""
+        with error, contextlib.suppress(OSError, ValueError):
+            said = error.read(1000).decode(errors="replace")
+        if error.code not in (401, 403):
+            return True
+        if INVALID_HOST not in said and (known is None or any(map(os.environ.get, _OTHER_LOGINS))):
+            return False
+        raise TrackingError(refusal(uri, said)) from None
     except (OSError, ValueError):
-        return  # it answered a moment ago; the search has patience with it
+        pass  # it answered a moment ago; the search has patience with it
+    return True
+
+
+def refusal(uri: str, said: str) -> str:
+    """What it means that an http server answered 401, or 403 for the host's name, and what helps.
+
+    Args:
+        uri: how it was asked, with the credentials of its user.
+        said: its answer's text.
+    """
+    shown = without_credentials(uri)
+    if INVALID_HOST in said:
+        host = urlsplit(shown).netloc
+        return (
+            f"the tracking server {shown} admits no requests to {host} ({INVALID_HOST}): start it with "
+            f"`mlflow server --allowed-hosts {host}` (several are separated by commas)"
+        )
+    what = "asks for a user and a password" if authorization(uri) is None else "refuses this user or password"
+    return f"the tracking server {shown} {what}: {login_remedy('http')}"
 
 
 def _check_database(uri: str, timeout: float) -> None:

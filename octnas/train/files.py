@@ -6,6 +6,7 @@ import io
 import os
 import shutil
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,7 +17,10 @@ from safetensors import SafetensorError
 from octnas.errors import RunError
 from octnas.storage import Place, put_whole, reason_of
 
-__all__ = ["readable", "written_whole"]
+__all__ = ["STALE_SECONDS", "drop_parts", "readable", "written_whole"]
+
+STALE_SECONDS = 3600.0
+"""Age at which half a file can have no writer any more."""
 
 
 @contextmanager
@@ -55,6 +59,18 @@ def written_whole(path: Place) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
         else:
             with suppress(OSError):
+                part.unlink()
+
+
+def drop_parts(folder: Path, *, older_than: float = STALE_SECONDS) -> None:
+    """Removes what killed writers of `written_whole` left half written in a folder.
+
+    Args:
+        older_than: seconds since the last write to such a file.
+    """
+    for part in folder.glob(".*.part"):
+        with suppress(OSError):
+            if time.time() - part.stat().st_mtime >= older_than:
                 part.unlink()
 
 

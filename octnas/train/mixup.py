@@ -52,9 +52,10 @@ def draw_mixing(alpha: float, count: int, *, batch: tuple[int, ...], rank: int) 
     Args:
         alpha: of the Beta distribution, positive.
         count: images of the share.
-        batch: what names the batch, a seed and a step: all its shares have one l.
+        batch: what names the batch, a seed and a step: all its shares have one lambda.
         rank: the worker: its images are blended with its own.
     """
     share = float(np.random.default_rng(batch).beta(alpha, alpha))
-    partners = np.random.default_rng([*batch, rank]).permutation(count)
+    # With a 0 it would be the share's own stream: NumPy pads seeds with zeros.
+    partners = np.random.default_rng([*batch, 1 + rank]).permutation(count)
     return Mixing(share=share, partners=torch.from_numpy(partners))

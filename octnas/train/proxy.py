@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from octnas.architecture import Architecture
+from octnas.backbones import is_users
 from octnas.data import ImageSet, Split, StreamedSplit, augment
 from octnas.errors import DataError, RunError, TrainingDivergedError
 from octnas.nn import OctaveNetwork, build
@@ -111,7 +112,10 @@ class ProxyTraining:
             compiled=settings.compiles(self.mode.device.type, len(self._train)),
         )
         self._optimizer = make_optimizer(self.network, settings)
-        self._trained = self._forward if team is None else team.joined(self.network, self._forward)
+        self._trained = self._forward
+        if team is not None:
+            skips = is_users(architecture.backbone)
+            self._trained = team.joined(self.network, self._forward, may_skip=skips)
         self._average = WeightAverage(self.network, settings.ema) if settings.ema else None
         self._average_scored = -1
 
@@ -193,9 +197,7 @@ class ProxyTraining:
 
     def _evaluated(self, split: Split) -> tuple[float, float]:
         """Accuracy and loss of the result, in the number format of the training."""
-        forward = self._forward
-        if self._average is not None:
-            forward = self._average_forward()
+        forward = self._forward if self._average is None else self._average_forward()
         return evaluate_network(
             self.result,
             split,
@@ -226,9 +228,8 @@ class ProxyTraining:
         Raises:
             TrainingDivergedError: the loss is infinite or not a number.
         """
-        settings, network, optimizer = self.settings, self.network, self._optimizer
-        total = self._bounds[-1]
-        network.train()
+        settings, optimizer, total = self.settings, self._optimizer, self._bounds[-1]
+        self.network.train()
         unchecked: list[Tensor] = []
         images, loss_sum, first, last = 0, 0.0, self.step, self.step + count
         for inputs, labels in self._batches(first, last):
@@ -240,7 +241,7 @@ class ProxyTraining:
             optimizer.step()
             self.step += 1
             if self._average is not None:
-                self._average.update(network, self.step)
+                self._average.update(self.network, self.step)
             images += len(labels)
             unchecked.append(loss)
             if len(unchecked) == CHECK_EVERY or self.step == last:
@@ -248,9 +249,8 @@ class ProxyTraining:
                 values = values.cpu() if self.team is None else self.team.summed(values) / self.team.size
                 bad = ~torch.isfinite(values)
                 if bool(bad.any()):
-                    index = int(bad.nonzero()[0])
-                    step = self.step - len(unchecked) + index + 1
-                    what = f"training loss is {values[index].item()}"
+                    step = self.step - len(unchecked) + int(bad.nonzero()[0]) + 1
+                    what = f"training loss is {values[bad][0].item()}"
                     raise TrainingDivergedError(_diverged(what, step, settings))
                 loss_sum += float(values.sum())
                 unchecked.clear()

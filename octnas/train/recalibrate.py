@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from octnas.data import ImageSet, Split
+from octnas.errors import DataError
 from octnas.train.evaluate import to_input
 from octnas.train.speed import Mode
 
@@ -38,15 +39,23 @@ def calibration_batches(
     """Normalised inputs of `images` training images (all, where the split has fewer), on the mode's device.
 
     Class-balanced, without augmentation, and always the same ones. A last batch of fewer than `batch_size`
-    images is left out, unless it is the only one: all batches weigh the same in the mean.
+    images is left out, unless it is the only one: all batches weigh the same in the mean. Damaged files are
+    passed over, and batches filled up with those that follow.
+
+    Raises:
+        DataError: more files are damaged than may be, or all of them.
     """
     chosen = split if images >= len(split) else split.subset(images, CALIBRATION_SEED)
-    size = min(batch_size, len(chosen))
-    batches = [
+    readable = [pixels for pixels, _ in chosen.batches(min(batch_size, len(chosen)))]
+    if not readable:
+        raise DataError(f"batch-norm statistics need a readable image, but {data.name} has none")
+    pixels = torch.cat(readable)
+    size = min(batch_size, len(pixels))
+    return [
         to_input(each.to(mode.device), mean=data.mean, std=data.std, mode=mode)
-        for each, _ in chosen.batches(size)
+        for each in torch.split(pixels, size)
+        if len(each) == size
     ]
-    return [batch for batch in batches if len(batch) == size]
 
 
 def recalibrate(

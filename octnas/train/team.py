@@ -48,8 +48,12 @@ class Team:
         dist.all_reduce(total)
         return total.cpu()
 
-    def joined(self, network: nn.Module, forward: Forward) -> Forward:
-        """`forward`, which calls `network`, with gradients that are means over the workers."""
+    def joined(self, network: nn.Module, forward: Forward, *, may_skip: bool = False) -> Forward:
+        """`forward`, which calls `network`, with gradients that are means over the workers.
+
+        Args:
+            may_skip: the network may have parameters that `forward` does not use, an auxiliary head say.
+        """
         where = [self.device] if self.device.type == "cuda" else None
         return cast(
             Forward,
@@ -58,6 +62,7 @@ class Team:
                 device_ids=where,
                 broadcast_buffers=False,
                 gradient_as_bucket_view=True,
+                find_unused_parameters=may_skip,
             ),
         )
 

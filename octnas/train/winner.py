@@ -21,7 +21,7 @@ from octnas.data import ImageSet
 from octnas.errors import afterwards
 from octnas.record import EpochScore
 from octnas.train.evaluate import evaluate_network
-from octnas.train.files import written_whole
+from octnas.train.files import drop_parts, written_whole
 from octnas.train.memory import PeakMemory
 from octnas.train.proxy import ProxyTraining
 from octnas.train.recipe import Scale
@@ -156,6 +156,7 @@ def train_and_keep(
         RunError: the folder cannot be written.
         TrainingDivergedError: the loss did not stay finite.
     """
+    drop_parts(folder)
     training = ProxyTraining(architecture, data, settings, seed=seed, initial=initial)
     memory = PeakMemory(training.mode.device)
     if only_recalibrate:

@@ -39,6 +39,12 @@ def test_an_address_that_cannot_be_joined(address: str, says: str) -> None:
         pass
 
 
+def test_a_ray_client_in_the_environment_is_no_cluster_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "ray://127.0.0.1:10001")
+    with pytest.raises(RunError, match="is a Ray Client"), ray_cluster.joined("auto", cpus=1, gpus=None):
+        pass
+
+
 def test_a_dry_run_joins_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from typer.testing import CliRunner
 

@@ -53,6 +53,18 @@ def test_a_submitted_job_searches_on_its_cluster(place: Place) -> None:
     assert result["front"]
     assert "joined the cluster at auto: 1 node takes 1 trial" in done.stdout
     assert Journal(place.folder / "runs" / "it" / "journal.jsonl").records()
+    resume = [sys.executable, "-m", "octnas", "resume", "it", "--json"]
+    again = subprocess.run(
+        resume,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        cwd=place.folder,
+        env={**os.environ, **place.env},
+        check=False,
+    )
+    assert again.returncode == 0, again.stderr  # the cluster is gone, and nothing is left to train on it
+    assert json.loads(again.stdout)["front"] == result["front"]
 
 
 def test_an_autoscaler_starts_machines_for_a_search(place: Place) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
 import stores
 from upath import UPath
@@ -19,6 +20,7 @@ from octnas.storage import (
     check_place,
     check_uri,
     is_uri,
+    make_folder,
     names_in,
     place,
     put_whole,
@@ -161,6 +163,9 @@ def test_every_text_names_one_place(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ("s3:/bucket/x", "two slashes after its scheme"),
         ("s3://", "must name a bucket"),
         ("s3://bucket/../x", r"without '\.\.'"),
+        ("s3://[bucket/x", r"without '\.\.'|no credentials"),
+        ("ftp://[::1/x", r"one address|no credentials"),
+        ("ftp://127.0.0.1:1/x", r"ftp://127\.0\.0\.1:1/x cannot be reached \(Connection refused\)"),
         ("simplecache::s3://bucket/x", "must be one address"),
         ("file://elsewhere/x", "names elsewhere: mount it"),
     ],
@@ -176,6 +181,17 @@ def test_what_is_no_place_is_refused_in_a_line(text: str, reason: str) -> None:
     [
         "s3://AKIA123:hunter2@bucket/x",
         "s3://hunter2@bucket/x",
+        "s3://AKIA123:hunter2/x@bucket/y",
+        "s3://AKIA123:hun/hunter2@bucket/x",
+        "s3://AKIA123:hun?hunter2@bucket/x",
+        "s3://AKIA123:hunter2",
+        "s3://AKIA123:2024/hunter2",
+        "s3://AKIA123:2024/hunter2@bucket/x",
+        "simplecache::s3://AKIA123:hunter2/x@bucket/y",
+        "abfs://AKIA123:hunter2/x",
+        "sftp://AKIA123:hunter2/x",
+        "sftp://AKIA123:2024/hunter2@host/x",
+        "https://host/x.tar?pwd=hunter2",
         "gs://hunter2@bucket/x",
         "https://user:hunter2@host/x.tar",
         "https://host/x.tar?X-Amz-Signature=hunter2",
@@ -185,16 +201,25 @@ def test_what_is_no_place_is_refused_in_a_line(text: str, reason: str) -> None:
 )
 def test_credentials_in_a_uri_are_refused_and_not_repeated(text: str) -> None:
     for refuse in (place, check_uri, check_place):
-        with pytest.raises(RunError, match="must hold no credentials") as caught:
+        several = "::" in text and refuse is not check_uri
+        with pytest.raises(RunError, match="be one address" if several else "hold no credentials") as caught:
             refuse(text)
         assert "hunter2" not in str(caught.value)
         assert "AKIA123" not in str(caught.value)
-        assert "environment" in str(caught.value)
+        assert several or "environment" in str(caught.value)
+
+
+def test_a_slash_too_few_does_not_show_what_follows() -> None:
+    with pytest.raises(RunError, match="two slashes") as caught:
+        place("s3:/key:hunter2@bucket/x")
+    assert "hunter2" not in str(caught.value)
 
 
 def test_a_user_without_a_password_is_no_secret_where_the_address_needs_one() -> None:
     check_uri("abfs://container@account.dfs.core.windows.net/x")
-    check_uri("sftp://me@host/x")
+    check_uri("sftp://me@host:22/x")
+    check_uri("s3://bucket/a:b@c")
+    check_uri("https://[::1]:8080/x.tar")
 
 
 @pytest.mark.parametrize(("scheme", "module", "extra"), [("s3", "s3fs", "s3"), ("gs", "gcsfs", "gcs")])
@@ -270,3 +295,42 @@ def test_no_credentials_are_told_by_the_variables_that_hold_them(
             check_place(f"{bucket}/x")
     finally:
         s3fs.S3FileSystem.clear_instance_cache()
+
+
+class FileServer(stores.FoldersOnly):
+    """Its client knows no options of ours, as sftp's, which hands them to the one below."""
+
+    protocol = "fileserver"
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        return super()._strip_protocol(str(path).removeprefix("fileserver://"))
+
+
+fsspec.register_implementation("fileserver", FileServer, clobber=True)
+
+
+@pytest.mark.filterwarnings("ignore:UPath 'fileserver'")
+def test_a_place_with_real_folders_gets_those_that_it_needs(tmp_path: Path) -> None:
+    text = f"fileserver://{tmp_path}/new/octnas"
+    check_place(text)
+    assert names_in(place(text)) == []
+    make_folder(place(text) / "run")
+    make_folder(place(text) / "run")
+    (place(text) / "run" / "octnas-run.json").write_text("{}")
+    write(place(text) / "run" / "checkpoints" / "1.pt", b"one")
+    assert names_in(place(text) / "run") == ["checkpoints", "octnas-run.json"]
+    (tmp_path / "file").touch()
+    with pytest.raises(
+        RunError, match=r"must be writable.*check its address and your rights there"
+    ) as caught:
+        check_place(f"fileserver://{tmp_path}/file/x")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_store_that_others_write_to_is_not_remembered() -> None:
+    for text in ("s3://bucket/x", "memory://x"):
+        assert place(text).fs.storage_options["use_listings_cache"] is False  # type: ignore[union-attr]

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import subprocess
 import sys
 import tarfile
+import threading
+import time
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
 import fsspec
@@ -19,7 +23,7 @@ import stores
 from PIL import Image
 
 from octnas.data import kind_of, load_data, load_images
-from octnas.data.fetched import fetched, local_source
+from octnas.data.fetched import fetched, files_elsewhere, local_source
 from octnas.engine.checks import data_source
 from octnas.errors import DataError, RunError
 from octnas.storage import place
@@ -288,9 +292,10 @@ def test_what_is_there_is_taken_without_a_look(folder: Path, tmp_path: Path, cac
     found = fetched(uri)
     place(uri).fs.rm(place(uri).path, recursive=True)  # type: ignore[union-attr]
     assert fetched(uri) == found
-    said = json.loads((found.parent / "complete.json").read_text())
+    home = found.parents[1]
+    said = json.loads((home / "complete.json").read_text())
     assert said == {"source": uri, "files": 12, "name": "pets"}
-    (found.parent / "complete.json").unlink()
+    (home / "complete.json").unlink()
     with pytest.raises(DataError, match=r"has none|cannot fetch"):
         fetched(uri)
 
@@ -321,3 +326,120 @@ def test_names_that_lead_out_of_a_bucket_are_refused(bucket: str, tmp_path: Path
     with pytest.raises(DataError, match=r"names below .* must stay there"):
         fetched(f"s3://{top}")
     assert not list(tmp_path.rglob("evil*"))
+
+
+@pytest.mark.parametrize("name", ["part", "lock", "files", "complete.json", "archive.json", "archive.tar"])
+def test_no_name_of_a_source_is_one_of_ours(name: str, folder: Path, tmp_path: Path) -> None:
+    uri = f"memory://{tmp_path.name}/{name}"
+    if name.endswith(".tar"):
+        place(uri).write_bytes(tar(folder, tmp_path / "a.tar").read_bytes())
+    else:
+        upload(folder, uri)
+    for _ in range(2):
+        found = fetched(uri)
+        assert files_in(found) == files_in(folder)
+        assert found.name == name.removesuffix(".tar")
+    upload(folder, f"memory://{tmp_path.name}/x/.")
+    assert files_in(fetched(f"memory://{tmp_path.name}/x/.")) == files_in(folder)
+
+
+def test_a_fetch_that_somebody_emptied_is_done_again(folder: Path, tmp_path: Path) -> None:
+    uri = f"memory://{tmp_path.name}/wrapped"
+    upload(folder, f"{uri}/pets")
+    shutil.rmtree(fetched(uri))
+    assert files_in(fetched(uri)) == files_in(folder)
+
+
+@pytest.mark.parametrize("suffix", [".tar", ".tar.gz", ".zip"])
+def test_an_archive_that_does_not_unpack_is_fetched_anew(
+    suffix: str, folder: Path, tmp_path: Path, bucket: str, cache: Path
+) -> None:
+    archive, uri = tmp_path / f"a{suffix}", f"{bucket}/{tmp_path.name}/a{suffix}"
+    if suffix == ".zip":
+        zipped(folder, archive)
+    else:
+        tar(folder, archive, mode="w:gz" if "gz" in suffix else "w")
+    whole = archive.read_bytes()
+    fetched_whole = fsspec.spec.AbstractBufferedFile.read
+    middle = len(whole) // 2
+
+    def spoilt(self: object, length: int = -1) -> bytes:
+        found: bytes = fetched_whole(self, length)
+        return found and found[: middle - 512] + bytes(1024) + found[middle + 512 :]
+
+    place(uri).write_bytes(whole)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fsspec.spec.AbstractBufferedFile, "read", spoilt)
+        with pytest.raises(DataError, match="must be whole and safe") as caught:
+            fetched(uri)
+    assert "\n" not in str(caught.value)
+    assert not list(cache.rglob("archive.[tz]*"))
+    assert files_in(fetched(uri)) == files_in(folder)
+
+
+def test_an_archive_stays_where_only_the_disk_refuses(
+    folder: Path, tmp_path: Path, bucket: str, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = f"{bucket}/{tmp_path.name}/a.tar"
+    place(uri).write_bytes(tar(folder, tmp_path / "a.tar").read_bytes())
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tarfile.TarFile, "extract", full)
+        with pytest.raises(DataError, match="No space left"):
+            fetched(uri)
+    assert list(cache.rglob("archive.tar"))
+
+
+@pytest.mark.usefixtures("bucket")
+@pytest.mark.parametrize("look", [kind_of, fetched])
+def test_a_bucket_that_is_not_there_is_not_called_empty(look: Callable[[str], object]) -> None:
+    with pytest.raises(DataError, match=r"cannot fetch .*bucket does not exist.*check its name") as caught:
+        look("s3://nobody-made-this/pets")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.filterwarnings("ignore:UPath 'folders'")
+@pytest.mark.parametrize("below", ["pets", "pets/train/cat"])
+@pytest.mark.parametrize("look", [lambda uri: list(files_elsewhere(uri) or ()), fetched])
+def test_a_folder_that_may_not_be_read_is_not_left_out(
+    look: Callable[[str], object], below: str, folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = stores.FoldersOnly.ls
+
+    def refused(self: stores.FoldersOnly, path: str, **options: object) -> object:
+        if path == str(folder.parent / below):
+            raise PermissionError(13, "Permission denied")
+        return whole(self, path, **options)
+
+    monkeypatch.setattr(stores.FoldersOnly, "ls", refused)
+    with pytest.raises(DataError, match=r"cannot fetch .*\(Permission denied\): check .* your credentials"):
+        look(folders_uri(folder))
+    assert not list(cache.rglob("complete.json"))
+
+
+@pytest.mark.filterwarnings("ignore:UPath 'folders'")
+def test_a_file_server_is_asked_for_one_file_at_a_time(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, connection = stores.FoldersOnly.get_file, threading.Lock()
+
+    def alone(self: stores.FoldersOnly, remote: str, local: str, **options: object) -> None:
+        assert connection.acquire(blocking=False), "its client has one connection"
+        time.sleep(0.01)
+        whole(self, remote, local, **options)
+        connection.release()
+
+    monkeypatch.setattr(stores.FoldersOnly, "get_file", alone)
+    several = ThreadPool.imap_unordered
+    monkeypatch.setattr(
+        ThreadPool, "imap_unordered", lambda pool, call, names, **_: several(pool, call, names, chunksize=1)
+    )
+    assert files_in(fetched(folders_uri(folder))) == files_in(folder)
+
+
+def test_files_elsewhere_are_named_folder_by_folder(folder: Path, tmp_path: Path) -> None:
+    uri = upload(folder, f"memory://{tmp_path.name}/named")
+    assert [sorted(files) for files in files_elsewhere(uri) or () if files] == [
+        [f"{i}.png" for i in range(count)] for count in (4, 4, 2, 2)
+    ]

@@ -12,7 +12,10 @@ import torch
 from PIL import Image
 
 from octnas.data import ImageSet, MemorySplit, StreamedSplit, load_images
+from octnas.data.reading import allowed_damaged
 from octnas.errors import DataError
+from octnas.train.recalibrate import calibration_batches
+from octnas.train.speed import Mode
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +98,51 @@ def test_the_global_generator_is_not_touched(folder: Path) -> None:
     state = torch.get_rng_state()
     assert sum(len(labels) for _, labels in split.batches(8)) == 20
     assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize(
+    ("visited", "of", "allowed"),
+    [
+        (300, 300, 3),
+        (199, 199, 1),
+        (12_500, 100_000, 166),  # 125, and four of 10.4
+        (512, 1_280_000, 14),  # 5.12, and four of 2.25
+        (250_000, 100_000, 2_500),  # several passes
+        (0, 0, 0),
+    ],
+)
+def test_a_sample_may_show_more_than_one_percent(visited: int, of: int, allowed: int) -> None:
+    assert allowed_damaged(visited, of) == allowed
+
+
+def test_samples_of_a_set_with_fewer_damaged_files_pass() -> None:
+    rng = np.random.default_rng(0)
+    shown = rng.hypergeometric(800, 99_200, 12_500, size=8 * 110)  # 0.8 %, of 8 workers in 110 epochs
+    assert (shown > 125).any()
+    assert shown.max() <= allowed_damaged(12_500, 100_000)
+
+
+@pytest.mark.filterwarnings("ignore:skipped the damaged image")
+def test_a_sample_knows_what_it_was_drawn_from(folder: Path, tmp_path: Path) -> None:
+    split = broken_copy(both(folder)[1].train, folder, tmp_path, [3, 40, 299])
+    sample = split.take(np.array([3, *range(50, 90)]))  # 1 of 41 is more than 1 %
+    with pytest.raises(DataError, match="1 of 41 read"):
+        list(sample.batches(41))
+    sample.drawn_from = len(split)
+    assert sum(len(labels) for _, labels in sample.batches(41)) == 40
+    drawn = split.subset(100, 0).subset(50, 0).cropped(1).take(np.arange(10))
+    assert drawn.drawn_from == 300
+
+
+@pytest.mark.filterwarnings("ignore:skipped the damaged image")
+def test_statistics_are_estimated_beside_damaged_files(folder: Path, tmp_path: Path) -> None:
+    images = both(folder)[1]
+    split = broken_copy(images.train, folder, tmp_path, [3, 140, 299])
+    mode = Mode(device=torch.device("cpu"), precision="fp32")
+    batches = calibration_batches(split, images, mode, images=300, batch_size=150)
+    assert [len(each) for each in batches] == [150]  # one of each 150 is damaged
+    everything = calibration_batches(split, images, mode, images=300, batch_size=99)
+    assert [len(each) for each in everything] == [99] * 3
 
 
 @pytest.mark.parametrize("workers", [0, 1])

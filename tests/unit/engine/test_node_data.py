@@ -104,7 +104,7 @@ def test_files_that_nodes_do_not_see_are_packed_once(
     expected = pixels(images)
     data = node_data(images, str(folder), storage, visible=False)
     assert data is not None
-    assert names_in(place(storage) / "data") == [f"{images.fingerprint}.tar"]
+    assert names_in(place(storage) / ".octnas-data") == [f"{images.fingerprint}.tar"]
     monkeypatch.setattr("octnas.data.archive.pack", lambda *_: pytest.fail("it is there"))
     assert node_data(images, str(folder), storage, visible=False) == data
 
@@ -138,7 +138,7 @@ def test_a_pack_that_breaks_off_is_not_there(
     for storage in (str(tmp_path / "shared"), f"{bucket}/{tmp_path.name}"):
         with pytest.raises(RunError, match=r"cannot pack .*: No such file or directory; check --storage"):
             node_data(images, str(folder), storage, visible=False)
-        assert names_in(place(storage) / "data") == []
+        assert names_in(place(storage) / ".octnas-data") == []
 
 
 def test_no_way_to_the_files_is_refused(folder: Path) -> None:
@@ -161,9 +161,39 @@ def test_other_files_on_a_machine_are_named_with_both_fingerprints(folder: Path)
         here(images, data)
 
 
+@pytest.mark.parametrize("packed", [False, True])
+def test_what_is_to_be_removed_to_fetch_anew_is_all_of_a_fetch(
+    packed: bool, folder: Path, tmp_path: Path, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = f"{bucket}/{tmp_path.name}/pets"
+    fs = place(uri).fs  # type: ignore[union-attr]
+    fs.put(str(folder), f"{uri.removeprefix('s3://')}/pets", recursive=True)  # a folder around all files
+    images = load(str(folder) if packed else uri)
+    data = node_data(images, str(folder) if packed else uri, str(tmp_path / "shared"), visible=False)
+    expected = pixels(images)
+    monkeypatch.setenv("OCTNAS_DATA", str(tmp_path / "node"))
+    assert pixels(here(images, data)).equal(expected)
+    image = next((tmp_path / "node").rglob("3.png"))
+    for spoil in (lambda: image.write_bytes(b"other"), image.unlink):
+        monkeypatch.setattr(module, "_found", {})
+        spoil()
+        with pytest.raises(DataError, match=r"remove \S+ there to fetch them anew$") as caught:
+            here(images, data)
+    remedy = Path(str(caught.value).rpartition("remove ")[2].partition(" ")[0])
+    assert remedy.parent == tmp_path / "node" / "fetched"
+    shutil.rmtree(remedy)
+    assert pixels(here(images, data)).equal(expected)
+
+
 def test_the_files_are_looked_at_once_a_process(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images = load(folder)
     data = node_data(images, str(folder), None, visible=True)
-    here(images, data)
-    monkeypatch.setattr("octnas.data.moved.files_fingerprint", lambda *_: pytest.fail("again"))
-    here(images, data)
+    looked: list[ImageSet] = []
+
+    def counted(found: ImageSet) -> str:
+        looked.append(found)
+        return files_fingerprint(found)
+
+    monkeypatch.setattr("octnas.data.moved.files_fingerprint", counted)
+    assert pixels(here(images, data)).equal(pixels(here(images, data)))
+    assert len(looked) == 1

@@ -33,6 +33,7 @@ def test_a_machine_is_shared_out(
     machine(monkeypatch, cores, gpus)
     workers = local_workers(count)
     assert (workers.count, workers.cpus, workers.gpus) == (count, cpus, share)
+    assert workers.cores == max(cores, count)  # what Ray is started with
 
 
 @pytest.mark.parametrize(

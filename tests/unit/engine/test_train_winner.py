@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from finished_run import finished_run
 
 import octnas.engine.winner as module
 from octnas.architecture import Architecture
@@ -17,7 +18,7 @@ from octnas.data import ImageSet, MemorySplit
 from octnas.engine.winner import train, train_winner, training_text
 from octnas.errors import RunError, UnknownNameError
 from octnas.nn import build
-from octnas.record import EpochScore, RunFolder, SearchHeader, TrialRecord, TrialState
+from octnas.record import EpochScore, RunFolder, SearchHeader, TrialRecord
 from octnas.space import parse_space
 from octnas.train import (
     ProxyTraining,
@@ -77,29 +78,7 @@ def dots(
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
     monkeypatch.setenv("OCTNAS_HOME", str(tmp_path))
     monkeypatch.setattr(module, "load_data", dots)
-    space = parse_space(SPACE)
-    header = SearchHeader(
-        name="r", space_yaml=space.to_yaml(), budget_gflops=1.0, trials=1, seed=0, data="dots"
-    )
-    run = RunFolder.create("r", header)
-    record = TrialRecord(
-        id="t1",
-        architecture=space.uniform("resnet18", 0.5),
-        state=TrialState.COMPLETE,
-        reason=None,
-        gflops=0.01,
-        params=1,
-        accuracy=0.5,
-        loss=1.0,
-        epochs=1,
-        seconds=1.0,
-        yardstick=None,
-        within_budget=True,
-        seed=0,
-    )
-    run.journal.append({"event": "trial", "trial": record.to_dict()})
-    run.journal.release()
-    return run
+    return finished_run(SPACE)
 
 
 @pytest.mark.parametrize(

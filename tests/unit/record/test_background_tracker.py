@@ -21,6 +21,7 @@ class Store:
         self.refused: set[str] = set()
         self.away = False
         self.files_refused = False
+        self.end_refused = False
         self.calls: list[object] = []
 
     def _take(self, call: object) -> None:
@@ -44,11 +45,23 @@ class Store:
         self._take(report)
 
     def finish(self, state: str) -> None:
+        if self.end_refused:
+            raise TrackingError("the server is gone")
         self._take(f"finish {state}")
 
     def settle(self) -> None:
         if self.files_refused:
             raise TrackingError("no file is taken")
+
+
+BEHIND = "tracking is behind, the search goes on and its journal is whole: "
+
+
+def _at_the_end(reason: str, *, still: bool) -> str:
+    return (
+        f"tracking is {'still ' if still else ''}behind at the end of the search, whose journal is whole: "
+        f"{reason}; `octnas resume first` brings it up to date"
+    )
 
 
 def _background(store: Store, warnings: list[str], retry_seconds: float = 30.0) -> BackgroundTracker:
@@ -89,7 +102,7 @@ def test_a_failing_store_is_one_warning_and_nothing_is_lost() -> None:
     tracker.log_trial(complete("1"))
     tracker.log_trial(complete("2"))
     assert not tracker.flush(0.3)
-    assert warnings == ["tracking is behind, the search goes on and its journal is whole: the server is away"]
+    assert warnings == [BEHIND + "the server is away"]
     assert tracker.unsent == ("1", "2")
     store.broken = False
     assert tracker.flush(30)
@@ -104,10 +117,11 @@ def test_a_record_that_is_refused_does_not_hold_up_the_others() -> None:
     store.refused = {"1"}
     tracker = _background(store, warnings)
     tracker.sync([complete("1"), complete("2"), complete("3")])
+    assert not tracker.flush(0.3)
     assert not tracker.close("complete", timeout=30)
     assert [call for call in store.calls if not isinstance(call, str)] == [complete("2"), complete("3")]
     assert tracker.unsent == ("1",)
-    assert warnings == ["tracking is behind, the search goes on and its journal is whole: no such record"]
+    assert warnings == [BEHIND + "no such record", _at_the_end("no such record", still=True)]
 
 
 def test_a_store_that_fails_to_the_end_ends_with_what_was_not_sent() -> None:
@@ -115,9 +129,33 @@ def test_a_store_that_fails_to_the_end_ends_with_what_was_not_sent() -> None:
     store.broken = True
     tracker = _background(store, warnings)
     tracker.sync([complete("1"), complete("2")])
+    assert not tracker.flush(0.3)
     assert not tracker.close("complete", timeout=30)
     assert tracker.unsent == ("1", "2")
-    assert len(warnings) == 1
+    assert warnings == [BEHIND + "the server is away", _at_the_end("the server is away", still=True)]
+
+
+def test_an_end_that_the_store_does_not_take_is_told_though_it_had_failed_before() -> None:
+    store, warnings = Store(), []
+    store.broken = True
+    tracker = _background(store, warnings, retry_seconds=0.01)
+    tracker.log_trial(complete("1"))
+    assert not tracker.flush(0.3)
+    store.broken = False
+    assert tracker.flush(30)
+    store.end_refused = True
+    assert not tracker.close("complete", timeout=30)
+    assert warnings == [BEHIND + "the server is away", _at_the_end("the server is gone", still=True)]
+
+
+def test_an_end_that_alone_is_not_taken_is_told() -> None:
+    store, warnings = Store(), []
+    store.end_refused = True
+    tracker = _background(store, warnings)
+    tracker.log_trial(complete("1"))
+    assert tracker.flush(30)
+    assert not tracker.close("complete", timeout=30)
+    assert warnings == [_at_the_end("the server is gone", still=False)]
 
 
 def test_a_search_that_ends_waits_for_a_store_that_is_away() -> None:
@@ -138,7 +176,11 @@ def test_it_waits_no_longer_than_it_was_told() -> None:
     tracker.log_trial(complete("1"))
     assert not tracker.close("complete", timeout=0.3)
     assert tracker.unsent == ("1",)
-    assert len(warnings) == 1
+    assert warnings[0] == BEHIND + "the server is away"
+    assert warnings[1:] in (
+        [_at_the_end("the server is away", still=True)],
+        [_at_the_end("it did not take the records within 0 s", still=True)],
+    )
 
 
 def test_files_that_are_refused_hold_up_neither_trials_nor_the_end() -> None:
@@ -147,7 +189,8 @@ def test_files_that_are_refused_hold_up_neither_trials_nor_the_end() -> None:
     tracker = _background(store, warnings, retry_seconds=0.01)
     tracker.sync([complete("1"), complete("2"), complete("3")])
     tracker.log_front(REPORT)
-    assert tracker.close("complete", timeout=30)
+    assert tracker.flush(30)
+    assert not tracker.close("complete", timeout=30)
     assert store.calls == [
         "start first",
         complete("1"),
@@ -156,4 +199,6 @@ def test_files_that_are_refused_hold_up_neither_trials_nor_the_end() -> None:
         REPORT,
         "finish complete",
     ]
-    assert warnings == ["tracking is behind, the search goes on and its journal is whole: no file is taken"]
+    assert warnings[-1].startswith("tracking is ")
+    assert warnings[-1].endswith(": no file is taken; `octnas resume first` brings it up to date")
+    assert len(warnings) <= 2

@@ -101,6 +101,29 @@ def test_a_last_line_that_lacks_only_its_end_of_line_counts(journal: Journal) ->
     assert [record.id for record in journal.records()] == ["1", "2"]
 
 
+def test_a_last_line_of_which_the_other_half_comes_meanwhile_is_no_damage(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process reads while a search writes."""
+    journal.append_trial(complete("1"))
+    before = journal.path.read_bytes()
+    journal.append_trial(complete("2"))
+    whole, half, read = journal.path.read_bytes(), len(before) + 30, json.loads
+    journal.path.write_bytes(whole[:half])
+
+    def meanwhile(text: str) -> object:
+        if not text.endswith("\n"):
+            with journal.path.open("ab") as file:
+                file.write(whole[half:])
+        return read(text)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("octnas.record.journal.json.loads", meanwhile)
+        assert [event["trial"]["id"] for event in journal.events()] == ["1"]
+    assert journal.path.read_bytes() == whole
+    assert [record.id for record in journal.records()] == ["1", "2"]
+
+
 def test_zeros_after_a_power_cut_are_left_out(journal: Journal) -> None:
     journal.append_trial(complete("1"))
     with journal.path.open("ab") as file:

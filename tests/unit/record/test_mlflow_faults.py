@@ -190,6 +190,47 @@ def test_a_training_and_its_search_are_one_run_each(client: Any, uri: str, fault
     assert only_run(client, "trained", "train").info.run_id == run_id
 
 
+@pytest.mark.parametrize("kind", ["train", "export"])
+@pytest.mark.parametrize("method", ["log_batch", "log_text", "set_terminated"])
+def test_what_fails_after_a_run_was_made_makes_no_second_one(
+    client: Any, uri: str, faulty: Any, method: str, kind: str
+) -> None:
+    name = f"{kind}-{method}"
+    Tracker(uri).start_search(header(name))
+    failed, tracker = faulty(method, lost, 2, done=False), Tracker(uri)
+    if kind == "train":
+        run_id = tracker.log_training(header(name), complete("1"), scale="full", epochs=2, accuracy=0.9)
+    else:
+        run_id = tracker.log_export(header(name), complete("1"), training="full", metrics={"accuracy": 0.9})
+    assert failed == [method] * 2
+    run = only_run(client, name, kind)
+    assert (run.info.run_id, run.info.status) == (run_id, "FINISHED")
+    assert len(client.get_metric_history(run_id, "accuracy")) == 1
+
+
+def test_a_training_whose_creation_comes_late_is_one_run(
+    client: Any, uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracker, real, late = Tracker(uri), type(client).create_run, list[Any]()
+    tracker.start_search(header("late-train"))
+
+    def create(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if not late:
+            late.append((args, kwargs))
+            raise lost()
+        run = real(self, *args, **kwargs)
+        (first_args, first_kwargs) = late[0]
+        real(client, *first_args, **first_kwargs)
+        assert len(runs_of(client, "late-train", "train")) == 2
+        return run
+
+    monkeypatch.setattr(type(client), "create_run", create)
+    run_id = tracker.log_training(header("late-train"), complete("1"), scale="full", epochs=2, accuracy=0.9)
+    run = only_run(client, "late-train", "train")
+    assert (run.info.run_id, run.info.status) == (run_id, "FINISHED")
+    assert run.data.metrics["accuracy"] == 0.9
+
+
 def test_files_that_are_refused_come_later_and_cost_no_number(client: Any, uri: str, faulty: Any) -> None:
     failed = faulty("log_artifacts", lambda: OSError("Read-only file system"), 2, done=False)
     tracker = Tracker(uri)
@@ -216,6 +257,19 @@ def test_files_that_are_refused_come_later_and_cost_no_number(client: Any, uri: 
     resumed.settle()
     check_trials(client, "files", trials())
     assert {each.path for each in client.list_artifacts(run_id)} == {"space.yaml", "front.csv"}
+
+
+def test_a_run_that_takes_other_files_takes_those_that_it_is_owed(client: Any, uri: str, faulty: Any) -> None:
+    failed = faulty("log_artifacts", lambda: OSError("Read-only file system"), 1, done=False)
+    tracker = Tracker(uri)
+    run_id = tracker.start_search(header("owed"))
+    assert len(failed) == 1
+    assert "octnas.space" not in client.get_run(run_id).data.tags
+    tracker.log_front(
+        FrontReport(note="n", hypervolume=0.4, front_size=1, finished=4, files={"front.csv": "id\n"})
+    )
+    assert {each.path for each in client.list_artifacts(run_id)} == {"space.yaml", "front.csv"}
+    assert client.get_run(run_id).data.tags["octnas.space"] == "imagenet-2d"
 
 
 def test_the_figures_of_a_front_are_one_point_however_often_they_are_told(

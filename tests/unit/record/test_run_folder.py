@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from record_case import PROFILE, complete, header, running, score
@@ -145,6 +148,43 @@ def test_list_shows_every_run_by_name_with_its_state(home: Path) -> None:
     ]
     assert list_runs()[1].to_dict()["budget_gflops"] == 2.0
     live.journal.release()
+
+
+def _no_budget(events: list[dict[str, Any]]) -> None:
+    del events[0]["header"]["budget_gflops"]
+    events[0]["header"]["options"]["networks"] = {"package:network": 1}
+
+
+def _no_number(events: list[dict[str, Any]]) -> None:
+    events[0]["header"]["budget_gflops"] = "two"
+
+
+def _unknown_state(events: list[dict[str, Any]]) -> None:
+    events[0]["header"]["options"]["networks"] = {"package:network": 1}  # its trials are counted, not made
+    events[1]["trial"]["state"] = "done"
+
+
+def _no_score(events: list[dict[str, Any]]) -> None:
+    events.append({"event": "supernet", "backbone": "resnet18"})
+
+
+def _no_name(events: list[dict[str, Any]]) -> None:
+    events.append({"event": "supernet-end", "backbone": ["resnet18"]})
+
+
+def _no_epoch(events: list[dict[str, Any]]) -> None:
+    events.append({"event": "supernet", "backbone": "resnet18", "score": {"epoch": math.inf}})
+
+
+@pytest.mark.parametrize("damage", [_no_budget, _no_number, _unknown_state, _no_score, _no_name, _no_epoch])
+def test_list_shows_a_run_whatever_is_damaged(
+    damage: Callable[[list[dict[str, Any]]], None], home: Path
+) -> None:
+    run = _finished("mine")
+    events = run.journal.read()
+    damage(events)
+    run.journal.path.write_text("".join(json.dumps(event) + "\n" for event in events))
+    assert [(each.name, each.state) for each in list_runs()] == [("mine", "damaged")]
 
 
 def test_delete_removes_the_folder_but_not_of_a_search_that_runs(home: Path) -> None:

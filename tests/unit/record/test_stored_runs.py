@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from record_case import header
 
 from octnas.errors import RunError
 from octnas.record import RunFolder, list_runs
-from octnas.storage import names_in, place
+from octnas.storage import Place, names_in, place
 
 
 @pytest.fixture(scope="module")
@@ -57,16 +59,108 @@ def test_weights_lie_in_the_storage_and_go_with_the_run(storage: str, home: Path
     assert names_in(place(storage)) == ["other"]
 
 
+@pytest.mark.filterwarnings("ignore:UPath 'folders'")
+def test_a_file_server_gets_the_folders_that_a_run_needs(tmp_path: Path) -> None:
+    run = create("mine", f"folders://{tmp_path}/served")
+    assert names_in(run.store) == ["octnas-run.json"]
+    RunFolder.delete("mine")
+    assert not (tmp_path / "served" / "mine").exists()
+
+
 def test_a_name_that_is_taken_in_the_storage_is_refused(
     storage: str, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = create("mine", storage)
     run.checkpoint("1").write_bytes(b"weights")
     monkeypatch.setenv("OCTNAS_HOME", str(tmp_path / "another"))  # on another machine, say
-    with pytest.raises(RunError, match=r"mine holds files of another search .*another --name or --storage"):
+    taken = (
+        r"mine holds files of another search \(octnas-run.json of 'mine', created 2026-11-30T10:00:00"
+        r"\+00:00\): take another --name or --storage, or remove it"
+    )
+    with pytest.raises(RunError, match=taken):
         create("mine", storage)
     assert not (tmp_path / "another" / "mine").exists()
     assert run.checkpoint("1").read_bytes() == b"weights"
+
+
+@pytest.mark.parametrize("error", [RunError("cannot write: No space left on device"), KeyboardInterrupt()])
+@pytest.mark.parametrize("part", ["acquire", "append", "claim"])
+def test_a_search_that_fails_at_birth_keeps_no_name(
+    part: str, error: BaseException, storage: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from octnas.record import runs
+
+    def fail(*args: object) -> None:
+        if part == "claim":
+            claim(*args)  # type: ignore[arg-type]
+        raise error
+
+    claim = runs.claim
+    with monkeypatch.context() as patched:
+        patched.setattr(*((runs, part) if part == "claim" else (runs.Journal, part)), fail)
+        with pytest.raises(type(error)):
+            create("mine", storage)
+    assert names_in(home) == []
+    assert names_in(place(storage) / "mine") == []
+    create("mine", storage)
+
+
+def test_a_run_that_was_killed_at_birth_is_deleted_with_what_it_claimed(
+    storage: str, home: Path, tmp_path: Path
+) -> None:
+    code = (
+        "import os, sys\n"
+        "sys.path.insert(0, sys.argv[1])\n"
+        "from record_case import header\n"
+        "from octnas.record import runs\n"
+        "real = getattr(runs, 'claim')\n"
+        "def claim(*args):\n"
+        "    real(*args)\n"
+        "    os.kill(os.getpid(), 9)\n"
+        "runs.claim = claim\n"
+        "runs.RunFolder.create('mine', header('mine', options={'storage': sys.argv[2]}))\n"
+    )
+    died = subprocess.run([sys.executable, "-c", code, str(Path(__file__).parent), storage], check=False)
+    assert died.returncode == -9
+    assert "octnas-run.json" in names_in(place(storage) / "mine")
+    RunFolder.delete("mine")
+    assert names_in(place(storage)) == []
+    create("mine", storage)
+
+
+def test_of_two_that_claim_a_name_at_once_one_has_it(
+    storage: str, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other writes its file after this one has found the place free."""
+    from octnas.record import runs, stored
+
+    claim, other = runs.claim, stored._owner("mine", "2027")
+
+    def beaten(store: Place, name: str, created: str) -> None:
+        file = store / "octnas-run.json"
+        if isinstance(file, Path):
+            file.parent.mkdir(parents=True)
+            file.write_text(other)
+        else:
+            real = type(file).write_text
+            patched.setattr(type(file), "write_text", lambda self, text, **more: real(self, other, **more))
+        claim(store, name, created)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(runs, "claim", beaten)
+        with pytest.raises(RunError, match=r"of another search \(octnas-run.json of 'mine', created 2027\)"):
+            create("mine", storage)
+    assert names_in(home) == []
+    assert (place(storage) / "mine" / "octnas-run.json").read_text() == other
+
+
+def test_a_claim_of_which_a_part_is_written_is_taken_back(tmp_path: Path) -> None:
+    from octnas.record import stored
+
+    file = tmp_path / "octnas-run.json"
+    with pytest.raises(UnicodeEncodeError):
+        stored._write_new(file, "\ud800")
+    assert not file.exists()
 
 
 def test_what_another_run_has_there_is_not_removed(storage: str, home: Path) -> None:

@@ -117,6 +117,37 @@ def _worker(rank: int, size: int, folder: str, batch_size: int) -> None:
     dist.destroy_process_group()
 
 
+class _WithSpare(nn.Module):
+    """Has a head that `forward` does not use, as networks with auxiliary ones do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.used, self.spare = nn.Linear(3, 2), nn.Linear(3, 2)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return self.used(inputs)
+
+
+def _steps_with_a_spare_head(rank: int, size: int, folder: str) -> None:
+    team = _join(rank, size, folder)
+    torch.manual_seed(0)
+    network = _WithSpare()
+    forward = team.joined(network, network, may_skip=True)
+    for step in range(3):
+        forward(torch.full((2, 3), float(rank + step))).sum().backward()
+    torch.save({"used": network.used.weight.grad, "spare": network.spare.weight.grad}, f"{folder}/{rank}.pt")
+    dist.destroy_process_group()
+
+
+def test_parameters_that_are_not_used_hold_nobody_up(tmp_path: Path) -> None:
+    mp.spawn(_steps_with_a_spare_head, args=(2, str(tmp_path)), nprocs=2)
+    told = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
+    # Mean over the workers of the sum over 2 images, steps 0 to 2: 2 * (0.5 + 1.5 + 2.5).
+    assert torch.equal(told[0]["used"], torch.full((2, 3), 9.0))
+    assert torch.equal(told[0]["used"], told[1]["used"])
+    assert not any(each["spare"] is not None and each["spare"].any() for each in told)
+
+
 @pytest.mark.parametrize(("size", "batch_size"), [(2, 33)])  # shares of 16 and 17
 def test_workers_compute_what_one_does(tmp_path: Path, size: int, batch_size: int) -> None:
     mp.spawn(_worker, args=(size, str(tmp_path), batch_size), nprocs=size)
