@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import asdict, dataclass
@@ -17,7 +18,7 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Piece:
+class Piece(ABC):
     """Something to run."""
 
     @property
@@ -25,9 +26,9 @@ class Piece:
         """Equal for equal pieces."""
         return json.dumps([type(self).__name__, asdict(self)], sort_keys=True)
 
+    @abstractmethod
     def run(self, work: Path) -> Row:
         """What was found; larger things lie in the folder `work`."""
-        raise NotImplementedError
 
 
 def stored(path: Path) -> dict[str, Row]:

@@ -167,7 +167,7 @@ def measure(given: argparse.Namespace) -> str:
         "states": states,
         "idle": 1 - float(campaign.statistics()["busy_share"]),
         "journal": run.journal.path.stat().st_size,
-        "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3,
+        "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1.024e-3,
         "stretches": [
             {
                 "trials": each.trials,
@@ -257,7 +257,7 @@ def reading() -> list[tuple[str, str]]:
 
 def _run(code: str) -> tuple[float, float]:
     """Seconds of processor time, and peak MB."""
-    tail = "; import resource, time; print(time.process_time(), resource.getrusage(0).ru_maxrss / 1e3)"
+    tail = "; import resource, time; print(time.process_time(), resource.getrusage(0).ru_maxrss * 1.024e-3)"
     here = str(Path(__file__).parent)
     done = subprocess.run(
         [sys.executable, "-c", code + tail], capture_output=True, text=True, check=True, cwd=here

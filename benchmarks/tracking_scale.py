@@ -125,7 +125,7 @@ def measure(uri: str, size: Callable[[], int], trials: int, marks: list[int]) ->
                         "resume_s": found,
                         "known_trial_ms": 1000 * nothing,
                         "link_ms": 1000 * (time.perf_counter() - begin),
-                        "driver_MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000,
+                        "driver_MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1.024e-3,
                     }
                 )
                 print(json.dumps({key: round(value, 2) for key, value in rows[-1].items()}), flush=True)

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
 import psutil
@@ -170,7 +171,7 @@ def local_cluster(
     machines: int = 0,
     env: Mapping[str, str] | None = None,
 ) -> Iterator[LocalCluster]:
-    """A head without nodes; nothing of it is left afterwards.
+    """A head without nodes; nothing of it is left afterwards, no files either.
 
     Args:
         dashboard_port: where Ray's page, which also takes jobs, listens on loopback; None: there is none.
@@ -191,11 +192,13 @@ def local_cluster(
             "dashboard_host": "127.0.0.1",
         }
     inherited = dict(env or {})
-    with tempfile.NamedTemporaryFile("w", suffix=".json") as config:
+    # Nodes, and who joins, ask the head for it. Paths of sockets in it must be short.
+    with tempfile.TemporaryDirectory(prefix="r", dir="/tmp") as folder:
+        options["temp_dir"] = folder
         if machines:
-            json.dump(_autoscaling(machines, f"127.0.0.1:{port}"), config)
-            config.flush()
-            options |= {"autoscaling_config": config.name}
+            config = Path(folder) / "autoscaling.json"
+            config.write_text(json.dumps(_autoscaling(machines, f"127.0.0.1:{port}")), encoding="utf-8")
+            options["autoscaling_config"] = str(config)
             inherited |= {"RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1"}
         head = _start(options, inherited, "")
         with _ended(head, port) as cluster:

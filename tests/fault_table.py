@@ -7,13 +7,14 @@ from pathlib import Path
 
 __all__ = ["tell"]
 
+FILE = os.path.abspath(os.environ["OCTNAS_FAULTS"]) if os.environ.get("OCTNAS_FAULTS") else ""
+"""As the command was given it: tests go to folders of their own."""
 HEAD = "| fault | lost | s until training went on, or the store was whole |\n|---|---|---|\n"
 
 
 def tell(fault: str, lost: str, seconds: float) -> None:
     """One line more, where somebody wants the table."""
-    name = os.environ.get("OCTNAS_FAULTS")
-    if name:
-        path = Path(name)
+    if FILE:
+        path = Path(FILE)
         before = path.read_text(encoding="utf-8") if path.exists() else HEAD
         path.write_text(f"{before}| {fault} | {lost} | {seconds:.1f} |\n", encoding="utf-8")

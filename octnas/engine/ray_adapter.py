@@ -22,6 +22,7 @@ from octnas.engine.losses import RETRIES
 from octnas.engine.node_facts import facts
 from octnas.engine.process import interruptible, new_folder
 from octnas.engine.ray_faults import Faults, every_loss_told
+from octnas.engine.ray_nodes import node_of_actor
 from octnas.engine.ray_session import StoredFiles, placed, ray_session
 from octnas.engine.ray_worker import run_job
 from octnas.engine.shipped import users_sources
@@ -125,6 +126,8 @@ class _Jobs:
         which what Tune still says of the first must not end."""
         self._live: set[Any] = set()
         self._actors: dict[Any, Any] = {}
+        self._nodes: dict[str, str | None] = {}
+        self._controller: Any = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
@@ -164,7 +167,31 @@ class _Jobs:
         for gone in self._live - now:
             _dropped(gone, tune_controller)
         self._live = now
+        if self.cluster is not None and self._controller is None:
+            self._controller = _inner(tune_controller)
+            self._keep_off_leaving_nodes(self._controller)
         return list(now)
+
+    def places(self) -> int:
+        """Jobs that may run at once: on nodes that stay, and those that still run on others."""
+        assert self.cluster is not None
+        return self.cluster.capacity() + sum(self._leaves(each) for each in self._live)
+
+    def _leaves(self, trial: Any) -> bool:
+        """Whether a trial's worker is on a node that will be taken away."""
+        actor = trial.temporary_state.ray_actor
+        if self.cluster is None or not self.cluster.leaving or actor is None:
+            return False
+        name = actor._actor_id.hex()
+        if name not in self._nodes:
+            self._nodes[name] = node_of_actor(name)
+        return self._nodes[name] in self.cluster.leaving
+
+    def _keep_off_leaving_nodes(self, controller: Any) -> None:
+        """Ends workers that get free on nodes that will be taken away: Tune would give them more trials."""
+        keep = getattr(controller, "_maybe_cache_trial_actor", None)
+        if keep is not None:
+            controller._maybe_cache_trial_actor = lambda trial: not self._leaves(trial) and keep(trial)
 
     def leave_if_halted(self) -> None:
         """Leaves Tune's loop where the driver must stop.
@@ -215,7 +242,7 @@ class _Asking(Searcher):
             jobs.given[trial_id] = jobs.again.popleft()
             return jobs.given[trial_id]
         if jobs.cluster is not None:
-            driver.workers = jobs.cluster.capacity()
+            driver.workers = jobs.places()
         if len(driver.running) >= driver.workers:
             return None
         with _fault_of(driver):

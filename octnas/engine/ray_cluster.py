@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import octnas
 from octnas.engine.node_facts import NodeFacts, difference, facts, reads
 from octnas.engine.ray_demand import Demand
-from octnas.engine.ray_nodes import Node, has_login, present
+from octnas.engine.ray_nodes import Node, has_login, leaving, present
 from octnas.engine.ray_session import connected
 from octnas.engine.workers import Workers
 from octnas.errors import OctnasError, RunError
@@ -56,6 +56,8 @@ class Cluster:
         """How its nodes find the images, where these do not travel through Ray."""
         self.notes: list[str] = []
         """What its user should know, a line each."""
+        self.leaving: set[str] = set()
+        """Ids of nodes that will be taken away, when `capacity` was last counted."""
         self.facts: dict[str, NodeFacts] = {}
         """Of the nodes that were checked, by id."""
         nodes = present()
@@ -96,6 +98,7 @@ class Cluster:
         if self._counted is None or now > self._counted[0] + CAPACITY_SECONDS:
             count = sum(node.slots(self.cpus, self.gpus) for node in self.able())
             self._counted = now, max(1, count)
+            self.leaving = leaving()
         return self._counted[1]
 
     def able(self) -> list[Node]:

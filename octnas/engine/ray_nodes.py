@@ -17,7 +17,7 @@ from octnas.engine.workers import gpu_slots
 # `octnas.engine.ray_session` sets what Ray reads when it is imported, so it stands before these.
 import ray
 
-__all__ = ["Node", "has_login", "name_of_node", "node_of_actor", "nodes_alive", "present"]
+__all__ = ["Node", "has_login", "leaving", "name_of_node", "node_of_actor", "nodes_alive", "present"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +38,7 @@ class Node:
 
 def present() -> list[Node]:
     """The nodes that are up and not about to be taken away."""
-    leaving = _leaving()
+    going = leaving()
     return [
         Node(
             id=each["NodeID"],
@@ -47,7 +47,7 @@ def present() -> list[Node]:
             gpus=float(each["Resources"].get("GPU", 0)),
         )
         for each in _listed()
-        if each["Alive"] and each["NodeID"] not in leaving
+        if each["Alive"] and each["NodeID"] not in going
     ]
 
 
@@ -81,7 +81,7 @@ def has_login() -> bool:
     return False
 
 
-def _leaving() -> set[str]:
+def leaving() -> set[str]:
     """Ids of nodes that have a preemption notice, or are being removed by the autoscaler."""
     with contextlib.suppress(Exception):  # not a public call either
         return set(ray._private.state.state.get_draining_nodes())

@@ -16,8 +16,25 @@ from cluster_case import (
     tell_fault,
     wait_until_trained,
 )
-from clusters import LocalCluster, wait_for
+from clusters import LocalCluster, Machine, wait_for
 from fault_table import tell
+
+
+def searching_on_spot(
+    cluster: LocalCluster, place: Place, *, slow: int = 1
+) -> tuple[Driver, Machine, list[int]]:
+    """A search on a (slow) node and on one at a spot price; that one, and its two processes that train."""
+    add_nodes(cluster, place, "a", env={"CLUSTER_TEST_SLOW": str(slow)})
+    add_nodes(cluster, place, "spot", cpus=2)
+    driver = Driver(place, cluster=cluster.address)
+    place.wait_for_nodes("a", "spot")
+    wait_for(lambda: len(workers_on(place, "spot")) == 2, "two trainings there", 180)
+    return driver, cluster.nodes[1], workers_on(place, "spot")
+
+
+def workers_on(place: Place, node: str) -> list[int]:
+    """Processes that have trained there."""
+    return sorted({epoch.pid for epoch in place.trained() if epoch.node == node})
 
 
 def test_a_node_is_killed_in_the_middle_and_another_one_joins(cluster: LocalCluster, place: Place) -> None:
@@ -80,19 +97,35 @@ def test_a_slow_node_holds_nobody_up(cluster: LocalCluster, place: Place) -> Non
 
 @pytest.mark.cluster
 def test_a_preemption_notice(cluster: LocalCluster, place: Place) -> None:
-    add_nodes(cluster, place, "a", "spot")
-    driver = Driver(place, cluster=cluster.address)
-    place.wait_for_nodes("a", "spot")
-    spot = cluster.nodes[1]
+    driver, spot, known = searching_on_spot(cluster, place)
     cluster.notice(spot, seconds=3)
-    time.sleep(3)
-    lost = [epoch for epoch in place.trained() if epoch.node == "spot"][-1]
+    until = time.monotonic() + 3
+    # One of its two workers dies while the node is up: after a notice that is the node's fault, and the core
+    # that is free again stays so.
+    os.kill(known[0], signal.SIGKILL)
+    wait_for(lambda: "is begun again elsewhere" in driver.errors, "the trial to be given out again")
+    assert spot.id in cluster.up()
+    time.sleep(max(0.0, until - time.monotonic()))
+    lost = [epoch for epoch in place.trained() if epoch.pid == known[1]][-1]
     spot.kill()
     since = time.time()
     add_nodes(cluster, place, "c")
     place.wait_for_nodes("c")
     check_whole(place, driver.ended())
+    assert workers_on(place, "spot") == known
     tell_fault(place, "a preemption notice, and 3 s later the node is gone", since, lost=lost.id)
+
+
+@pytest.mark.cluster
+def test_no_trial_begins_on_a_node_with_a_preemption_notice(cluster: LocalCluster, place: Place) -> None:
+    # An epoch of the other node takes 4 s, so that the workers on spot are free before it.
+    driver, spot, _ = searching_on_spot(cluster, place, slow=20)
+    wait_for(lambda: place.trained()[-1].time < time.time() - 6.0, "all trainings to stand at the gate")
+    cluster.notice(spot, seconds=60)
+    add_nodes(cluster, place, "c")
+    begun = {epoch.id for epoch in place.trained() if epoch.node == "spot"}
+    check_whole(place, driver.ended())
+    assert {epoch.id for epoch in place.trained() if epoch.node == "spot"} == begun
 
 
 @pytest.mark.cluster

@@ -18,6 +18,7 @@ from typing import Any
 
 import fakes
 import pytest
+from fault_table import tell
 from servers import MlflowServer, Postgres, mlflow_server, postgres
 from stand_ins import TINY_SPACE
 from tracking_case import check_trials, only_run
@@ -110,7 +111,7 @@ def search(
 
 
 class Aside:
-    """What brings a server back while a search goes on, and when; `-s` shows how long the rest took."""
+    """What brings a server back while a search goes on, and when."""
 
     def __init__(self, work: Callable[[], object]) -> None:
         self._work = work
@@ -122,11 +123,11 @@ class Aside:
         self._threads[-1].start()
 
     def tell(self, fault: str) -> None:
-        """To be called when the search has ended."""
+        """A line of the table of faults: how long the rest took. To be called when the search has ended."""
         ended = time.monotonic()
         for thread in self._threads:
             thread.join()
-        print(f"{fault}: the search ended {ended - self._back:.1f} s after it was back")
+        tell(fault, "nothing", ended - self._back)
 
     def _run(self) -> None:
         self._work()

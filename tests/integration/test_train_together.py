@@ -16,13 +16,13 @@ from pathlib import Path
 import pytest
 import torch
 from clusters import SETTINGS, local_cluster
+from fault_table import tell
+from finished_run import finished_run
 from mlflow.tracking import MlflowClient
 
 from octnas.architecture import Architecture
 from octnas.data import load_images
 from octnas.nn import build
-from octnas.record import RunFolder, SearchHeader, TrialRecord, TrialState
-from octnas.space import parse_space
 from octnas.train import Mode, evaluate_network, load_weights
 
 SPACE = """\
@@ -45,28 +45,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setenv("OCTNAS_HOME", str(tmp_path / "octnas-runs"))
     monkeypatch.setenv("RAY_worker_niceness", "0")
-    space = parse_space(SPACE)
-    header = SearchHeader(
-        name="r", space_yaml=space.to_yaml(), budget_gflops=1.0, trials=1, seed=0, data="glyphs"
-    )
-    run = RunFolder.create("r", header)
-    record = TrialRecord(
-        id="t1",
-        architecture=space.uniform("resnet18", 0.5),
-        state=TrialState.COMPLETE,
-        reason=None,
-        gflops=0.01,
-        params=1,
-        accuracy=0.5,
-        loss=1.0,
-        epochs=1,
-        seconds=1.0,
-        yardstick=None,
-        within_budget=True,
-        seed=0,
-    )
-    run.journal.append({"event": "trial", "trial": record.to_dict()})
-    run.journal.release()
+    finished_run(SPACE)
     return tmp_path
 
 
@@ -100,6 +79,16 @@ def read_until(process: subprocess.Popen[str], wanted: str) -> list[str]:
     raise AssertionError("".join(lines))
 
 
+def processes_of(home: Path) -> list[str]:
+    """All that a command started in this folder, whoever their parents are by now, each by its name."""
+    found, mine = [], f"OCTNAS_HOME={home / 'octnas-runs'}".encode()
+    for path in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if mine in (path / "environ").read_bytes().split(b"\0"):
+                found.append((path / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+    return found
+
+
 def workers_of(driver: int) -> list[int]:
     """Processes below the driver that train, by what Ray calls them."""
     parents, names = {}, {}
@@ -130,8 +119,15 @@ def test_two_workers_train_to_the_end(home: Path) -> None:
         "0.1",
     )
     with started(home, *TRAIN, *options) as process:
+        begun = read_until(process, "epoch 1/2")
+        seen = processes_of(home)
         out, err = process.communicate()
+    err = "".join(begun) + err
     assert process.returncode == 0, err
+    # Ray's are among those that are found, and none of them is left.
+    assert sum("TrainWorker" in each for each in seen) == 2, seen
+    assert any("raylet" in each for each in seen), seen
+    assert processes_of(home) == []
     report = json.loads(out)
     assert (report["workers"], report["epochs"], report["scale"]) == (2, 2, "proxy")
     assert [line.partition(":")[0] for line in err.splitlines()] == ["recipe", "epoch 1/2", "epoch 2/2"]
@@ -160,8 +156,6 @@ def test_two_workers_train_to_the_end(home: Path) -> None:
         [each.experiment_id for each in client.search_experiments()], "tags.`octnas.kind` = 'train'"
     )
     assert {"workers": "2", "mixup": "0.2", "batch_size": "32"}.items() <= tracked.data.params.items()
-    # Nothing is left of Ray.
-    assert workers_of(process.pid) == []
 
 
 @pytest.mark.cluster
@@ -198,7 +192,7 @@ def test_a_worker_that_is_killed_is_started_again_from_the_last_epoch(home: Path
         assert found is not None
         again = int(found[1])
         assert 3 <= again < 30
-        print(f"started again {time.monotonic() - begin:.1f} s after the kill, from epoch {again}")
+        tell("`octnas train`: a worker is killed", "the epoch under way", time.monotonic() - begin)
         out, err = process.communicate()
     assert process.returncode == 0, err
     told = re.findall(r"^epoch (\d+)/30", "".join(lines) + err, re.M)
@@ -235,7 +229,8 @@ def test_a_cluster_loses_a_node_and_gets_another(home: Path) -> None:
             begin = time.monotonic()
             cluster.add(wait=False)
             lines += read_until(process, "workers were started again")
-            print(f"started again {time.monotonic() - begin:.1f} s after the node's death: {lines[-1]}")
+            fault = "`octnas train`: a node is killed, another one joins"
+            tell(fault, "the epoch under way", time.monotonic() - begin)
             out, err = process.communicate()
         assert process.returncode == 0, err
         told = re.findall(r"^epoch (\d+)/30", "".join(lines) + err, re.M)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from octnas.engine import ray_adapter as module
 from octnas.engine.ray_adapter import _Asking, _Deciding, _Halt, _Jobs, _reported
 from octnas.record import EpochScore
 
@@ -140,6 +141,30 @@ def test_a_worker_that_is_being_started_is_not_taken_from_its_trial() -> None:
     deciding = _Deciding(_Jobs(Driver(), None))
     assert deciding.choose_trial_to_run(controller(starts, workers=(starts,))) is None
     assert deciding.choose_trial_to_run(controller(waits, starts, workers=(starts,))) is waits
+
+
+class ActorID(str):
+    def hex(self) -> str:
+        return str(self)
+
+
+def test_a_node_that_will_be_taken_away_gets_no_more_trials(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "node_of_actor", {"aa": "stays", "bb": "goes"}.get)
+    monkeypatch.setattr("octnas.engine.ray_faults.Faults.runs_in", lambda *_: None)
+    cluster = SimpleNamespace(leaving=set(), capacity=lambda: 3)
+    jobs = _Jobs(Driver(), cluster)
+    here, there = tune_trial("1"), tune_trial("2")
+    for trial, actor in ((here, "aa"), (there, "bb")):
+        trial.temporary_state.ray_actor = SimpleNamespace(_actor_id=ActorID(actor))
+    tune = controller(here, there)
+    tune._maybe_cache_trial_actor = lambda trial: True
+    jobs.look_at(tune)
+    assert (jobs.places(), tune._maybe_cache_trial_actor(there)) == (3, True)
+    cluster.leaving = {"goes"}
+    cluster.capacity = lambda: 2
+    jobs.look_at(tune)
+    assert jobs.places() == 3  # two on the others, and the one that still runs there
+    assert (tune._maybe_cache_trial_actor(here), tune._maybe_cache_trial_actor(there)) == (True, False)
 
 
 def test_a_worker_that_does_not_get_free_is_a_lost_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -276,6 +276,21 @@ def test_mlflow_takes_its_servers_options() -> None:
     assert context.params["artifacts_destination"] == "/artifacts"
 
 
+def test_mlflow_admits_the_names_by_which_it_is_called() -> None:
+    from mlflow.server.security_utils import is_allowed_host_header
+
+    compose, kubernetes = (text_of(name) for name in ("compose.yaml", "kuberay-rayjob.yaml"))
+    (called,) = re.findall(r"^# export MLFLOW_TRACKING_URI=http://(\S+)$", compose, flags=re.MULTILINE)
+    admitted = yaml.safe_load(compose)["services"]["mlflow"]["environment"]["MLFLOW_SERVER_ALLOWED_HOSTS"]
+    assert is_allowed_host_header(admitted.split(","), called)
+    assert not is_allowed_host_header(admitted.split(","), "elsewhere:5000")
+    (called,) = re.findall(r"MLFLOW_TRACKING_URI=http://(\S+)$", kubernetes, flags=re.MULTILINE)
+    (admitted,) = re.findall(r"MLFLOW_SERVER_ALLOWED_HOSTS=(\S+)", kubernetes)
+    assert is_allowed_host_header(admitted.split(","), called)
+    for line in (f"MLFLOW_SERVER_ALLOWED_HOSTS={admitted}`", f"MLFLOW_TRACKING_URI=http://{called}\n"):
+        assert line in text_of("README.md")
+
+
 # ---------------------------------------------------------------- the image
 def test_the_dockerfiles_are_sound(tmp_path: Path) -> None:
     inline = tmp_path / "Dockerfile"

@@ -13,8 +13,33 @@ from pathlib import Path
 
 import pytest
 
+from octnas.architecture import Architecture
+from octnas.record import EpochScore, Journal, TrialRecord, TrialState
+
 SCRIPT = Path(__file__).parents[3] / "runners/slurm.sbatch"
 NODES = ("n1", "n2", "n3")
+SCORE = EpochScore(
+    epoch=1, accuracy=0.5, loss=1.0, train_loss=1.0, seconds=2.0, train_seconds=1.0, images_per_second=9.0
+)
+BEGUN = TrialRecord(
+    id="1",
+    architecture=Architecture.uniform("resnet18", alpha=0.5),
+    state=TrialState.RUNNING,
+    gflops=1.0,
+    params=1,
+    shared_accuracy=0.4,
+)
+IDLE: tuple[Callable[[Journal], object], ...] = (
+    lambda journal: journal.append({"event": "resume", "versions": {"octnas": "1.0"}}),
+    lambda journal: journal.append_trial(BEGUN),
+    lambda journal: journal.append({"event": "end", "state": "interrupted"}),
+)
+"""What a search writes that waits for a node from its begin to its end."""
+TRAINED: dict[str, Callable[[Journal], object]] = {
+    "an epoch": lambda journal: journal.append_score("1", SCORE),
+    "a trial": lambda journal: journal.append_trial(BEGUN.with_score(SCORE).with_state(TrialState.PAUSED)),
+    "a confirmation": lambda journal: journal.append_confirmation("1", 1000, SCORE),
+}
 
 SRUN = """#!/usr/bin/env bash
 set -m # a step is a process group
@@ -61,6 +86,7 @@ OCTNAS = """#!/usr/bin/env bash
 echo "octnas $* ($RAY_ADDRESS)" >> "$EVENTS"
 mkdir -p "$OCTNAS_HOME/first"
 until [[ -e $EVENTS.worker.0 && -e $EVENTS.worker.1 ]]; do sleep 0.05; done
+cat "$EVENTS.journal" >> "$OCTNAS_HOME/first/journal.jsonl"
 [[ $HOLD ]] || exit "${CODE:-0}"
 sleep 300 &
 trap 'kill $!; echo "octnas interrupted" >> "$EVENTS"; sleep 0.2; exit 130' TERM
@@ -79,11 +105,15 @@ class Job:
             path.parent.mkdir(exist_ok=True)
             path.write_text(content, encoding="utf-8")
             path.chmod(0o755)
-        self.output = ""
+        self.script, self.output = SCRIPT, ""
+        self.writes: tuple[Callable[[Journal], object], ...] = (*IDLE, TRAINED["an epoch"])
+        """To its journal, in every run."""
 
     def start(self, **settings: str) -> subprocess.Popen[str]:
         for left in self.folder.glob("events*"):
             left.unlink()
+        for write in self.writes:
+            write(Journal(f"{self.events}.journal"))
         environment = {
             "PATH": f"{self.folder / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}",
             "EVENTS": str(self.events),
@@ -99,7 +129,7 @@ class Job:
             **settings,
         }
         return subprocess.Popen(
-            ["bash", str(SCRIPT)],
+            ["bash", str(self.script)],
             cwd=self.folder,
             env={key: value for key, value in environment.items() if value},
             stdout=subprocess.PIPE,
@@ -179,6 +209,23 @@ def test_near_the_end_of_its_time_it_queues_again_and_goes_on(job: Job) -> None:
     assert not any("requeue" in line for line in events)
 
 
+@pytest.mark.parametrize("what", TRAINED)
+def test_it_queues_again_after_any_training(job: Job, what: str) -> None:
+    job.writes = (*IDLE, TRAINED[what])
+    _, events = job.signalled(signal.SIGUSR1)
+    assert events[-1] == f"scontrol requeue {job.id}"
+
+
+def test_a_run_that_trains_nothing_is_not_queued_again(job: Job) -> None:
+    job.signalled(signal.SIGUSR1)  # its scores are not those of the next run
+    job.writes = IDLE
+    code, events = job.signalled(signal.SIGUSR1)
+    assert code == 130
+    assert "octnas interrupted" in events
+    assert not any("requeue" in line for line in events)
+    assert "this run trained nothing" in job.output.splitlines()[-1]
+
+
 def test_a_search_that_ends_as_the_signal_comes_is_not_queued_again(job: Job) -> None:
     octnas = job.folder / "bin/octnas"
     octnas.write_text(octnas.read_text(encoding="utf-8").replace("exit 130", "exit 0"), encoding="utf-8")
@@ -206,6 +253,33 @@ def test_without_a_head_there_is_no_search(job: Job) -> None:
     code, events = job.run(BROKEN="head")
     assert code == 1
     assert not any(line.startswith("octnas") for line in events)
+
+
+@pytest.mark.parametrize("there", [False, True])
+@pytest.mark.parametrize("gpus", ["", "0"])
+def test_without_a_gpu_it_gives_no_shares_of_one(job: Job, gpus: str, there: bool) -> None:
+    if there:  # and would go on
+        (job.folder / "octnas-runs/first").mkdir(parents=True)
+    code, events = job.run(SLURM_GPUS_ON_NODE=gpus)
+    assert (code, events) == (2, [])
+    (line,) = job.output.splitlines()
+    assert "this job has no GPU" in line
+    assert "--gpus-per-node" in line
+
+
+@pytest.mark.parametrize("last", ["--gpus-per-trial 0 ", "--gpus-per-trial=0.0 ", ""])
+def test_without_a_gpu_it_trains_on_processors(job: Job, last: str) -> None:
+    job.script = job.folder / "slurm.sbatch"
+    text = SCRIPT.read_text(encoding="utf-8")
+    *before, line = text.splitlines()
+    assert "--gpus-per-trial 0.25 " in line
+    line = line.replace("--gpus-per-trial 0.25 ", last)
+    job.script.write_text("\n".join([*before, line]), encoding="utf-8")
+    code, events = job.run(SLURM_GPUS_ON_NODE="")
+    assert code == 0, job.output
+    (search,) = [each for each in events if each.startswith("octnas")]
+    assert last in search
+    assert "--num-gpus=0 " in events[1]
 
 
 def test_it_asks_for_storage_before_anything_starts(job: Job) -> None:
