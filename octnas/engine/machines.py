@@ -41,8 +41,14 @@ def kept_storage(storage: str | None) -> str | None:
     """
     if storage is None:
         return None
+    where = place(storage)
+    if isinstance(where, Path) and where.resolve() == runs_home().resolve():
+        raise RunError(
+            f"--storage must be another folder than that of the runs, but {where} is that one: leave it out, "
+            "weights lie there anyway"
+        )
     check_place(storage)
-    return str(place(storage))
+    return str(where)
 
 
 @contextlib.contextmanager

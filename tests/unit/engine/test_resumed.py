@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from finished_run import finished_run
 
-from octnas.engine.machines import machines
 from octnas.engine.session import _cluster_to_go_on_with, _trials_left
 
 SPACE = """
@@ -51,8 +50,3 @@ def test_what_is_left_is_what_is_not_final() -> None:
 def test_a_search_goes_on_where_it_is_asked_to(asked: str | None, goes_on_with: str | None) -> None:
     header = dataclasses.replace(finished_run(SPACE).header, options={"cluster": "head:6379"})
     assert _cluster_to_go_on_with(asked, header) == goes_on_with
-
-
-def test_without_trials_no_machine_is_looked_for() -> None:
-    with machines("127.0.0.1:1", storage=None, cpus=64, gpus=8, space=None, images=None, trials=0) as found:
-        assert found.workers.count == 1
