@@ -160,8 +160,8 @@ def test_two_workers_train_to_the_end(home: Path) -> None:
 
 @pytest.mark.cluster
 def test_an_interrupted_training_goes_on_with_another_number_of_workers(home: Path) -> None:
-    with started(home, *TRAIN, "--epochs", "6", "--workers", "2") as process:
-        read_until(process, "epoch 1/6")
+    with started(home, *TRAIN, "--epochs", "20", "--workers", "2") as process:
+        read_until(process, "epoch 1/20")
         process.send_signal(signal.SIGINT)
         out, err = process.communicate()
         assert process.returncode == 130, err
@@ -170,13 +170,13 @@ def test_an_interrupted_training_goes_on_with_another_number_of_workers(home: Pa
             err.splitlines()[-1] == "octnas: interrupted; the same command goes on after the last whole epoch"
         )
     done = torch.load(home / FOLDER / "checkpoint.pt", weights_only=True)["step"] // 20
-    assert 1 <= done < 6
-    with started(home, *TRAIN, "--epochs", "6") as process:
+    assert 1 <= done < 20
+    with started(home, *TRAIN, "--epochs", "20") as process:
         out, err = process.communicate()
     assert process.returncode == 0, err
-    assert re.findall(r"^epoch (\d)/6", err, re.M) == [str(i) for i in range(done + 1, 7)]
+    assert re.findall(r"^epoch (\d+)/20", err, re.M) == [str(i) for i in range(done + 1, 21)]
     report = json.loads(out)
-    assert (report["workers"], report["epochs"]) == (1, 6)
+    assert (report["workers"], report["epochs"]) == (1, 20)
 
 
 @pytest.mark.cluster
