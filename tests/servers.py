@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,7 +39,7 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
-class _Server:
+class _Server(ABC):
     """A process of its own group that listens on a port; `start` waits for it, `stop` for its end."""
 
     def __init__(self, command: Sequence[str], port: int, log: Path, env: dict[str, str]) -> None:
@@ -72,8 +73,9 @@ class _Server:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait(60)
 
+    @abstractmethod
     def _answers(self) -> bool:
-        raise NotImplementedError
+        """Whether it takes requests by now."""
 
 
 class Postgres(_Server):
