@@ -69,7 +69,7 @@ class Faults:
             if node is None or self._cluster is None:
                 self._not_started(unfit)
             else:
-                self._hold(node, unfit, job_id)
+                self._hold(self._cluster, node, unfit, job_id)
             return True
         blameless = isinstance(error, ray.exceptions.ActorUnavailableError) or bool(
             getattr(error, "preempted", False)
@@ -97,12 +97,12 @@ class Faults:
                 f"workers must start, but {self._unplaced} in a row did not, since {reason}"
             )
 
-    def _hold(self, node: str | None, reason: str, job_id: str) -> None:
+    def _hold(self, cluster: Cluster, node: str, reason: str, job_id: str) -> None:
         self._say(
             f"unfit:{node}",
             f"node {name_of_node(node)} gets no trials, since {reason}; {job_id} goes elsewhere",
         )
-        if self._cluster is not None and node is not None and not self._cluster.hold(node):
+        if not cluster.hold(node):
             self._driver.fault = self._driver.fault or RunError(
                 f"no node is left that can take a trial: the last one, {name_of_node(node)}, cannot, since "
                 f"{reason}"
