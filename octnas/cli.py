@@ -15,11 +15,22 @@ from typing import Annotated, TextIO
 
 import typer
 
-from octnas import cli_latency, cli_rank, cli_search, cli_supernet, cli_train
-from octnas.cli_arch import Alpha, Arch, Classes, Downsample, InputShape, Json, emit, find_arch, say
-from octnas.cli_search import Name, print_result
+from octnas import cli_dashboard, cli_front, cli_latency, cli_rank, cli_search, cli_supernet, cli_train
+from octnas.cli_arch import (
+    Alpha,
+    Arch,
+    Classes,
+    Downsample,
+    InputShape,
+    Json,
+    TrackingUri,
+    emit,
+    find_arch,
+    say,
+)
+from octnas.cli_search import Name
 from octnas.cli_train import Best, Trial, choice
-from octnas.errors import DataWarning, OctnasError, RunError
+from octnas.errors import DataWarning, OctnasError
 
 __all__ = ["app", "main"]
 
@@ -37,7 +48,7 @@ cli_supernet.register(app)
 
 @app.command("list", epilog="Example: octnas list")
 def list_searches(as_json: Json = False) -> None:
-    """List the searches under ./octnas-runs."""
+    """List the searches under ./octnas-runs, or where OCTNAS_HOME points."""
     from octnas.front.text import runs_table
     from octnas.record import list_runs
 
@@ -54,30 +65,7 @@ def delete(name: Name, as_json: Json = False) -> None:
     emit({"deleted": name}, as_json, lambda: f"deleted {path}")
 
 
-@app.command(epilog="Example: octnas front NAME --html front.html")
-def front(
-    name: Name,
-    html: Annotated[
-        Path | None, typer.Option(help="Also write the picture as one self-contained page.")
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Show the front of a search beside the yardsticks."""
-    from octnas.engine.checks import refuse_supernet
-    from octnas.front import SearchResult
-    from octnas.front.picture import write_html
-    from octnas.record import RunFolder
-
-    refuse_supernet(RunFolder.open(name))
-    result = SearchResult.from_run(name)
-    if html is not None:
-        try:
-            write_html(result, html)
-        except OSError as error:
-            raise RunError(
-                f"cannot write {html}: {error.strerror}; name a file in a writable folder"
-            ) from None
-    print_result(result, as_json)
+cli_front.register(app)
 
 
 @app.command(epilog="Example: octnas cost resnet50 --alpha 0.5 --verify")
@@ -88,9 +76,9 @@ def cost(
     input_: InputShape = None,
     classes: Classes = None,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Also count the built network with thop and PyTorch.")
+        bool, typer.Option("--verify", metavar="", help="Also count the built network with thop and PyTorch.")
     ] = False,
-    by_layer: Annotated[bool, typer.Option("--by-layer", help="Also show every layer.")] = False,
+    by_layer: Annotated[bool, typer.Option("--by-layer", metavar="", help="Also show every layer.")] = False,
     as_json: Json = False,
 ) -> None:
     """Compute of an architecture: GFLOPs (10^9 multiply-adds), parameters, activation memory."""
@@ -105,6 +93,7 @@ def cost(
     emit(report, as_json, lambda: cost_table(report))
 
 
+cli_dashboard.register(app)
 cli_latency.register(app)
 cli_rank.register(app)
 
@@ -124,10 +113,12 @@ cli_train.register(app)
 @app.command(epilog="Example: octnas export NAME --best --to my-model")
 def export(
     name: Name,
-    to: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write.")],
+    to: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Folder to write; an earlier export in it is replaced.")
+    ],
     best: Best = False,
     trial: Trial = None,
-    tracking_uri: Annotated[str | None, typer.Option(help="MLflow store. Default: the search's.")] = None,
+    tracking_uri: TrackingUri = None,
     as_json: Json = False,
 ) -> None:
     """Write a winner as ONNX, torch.export and safetensors, checked after reload."""
@@ -139,7 +130,7 @@ def export(
 
 @app.callback(invoke_without_command=True)
 def _version(
-    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    version: Annotated[bool, typer.Option("--version", metavar="", help="Print the version.")] = False,
 ) -> None:
     if version:
         from octnas import __version__

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from octnas import cli_complete
 from octnas.errors import ArchitectureError
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ __all__ = [
     "Downsample",
     "InputShape",
     "Json",
+    "TrackingUri",
     "emit",
     "find_arch",
     "parse_shape",
@@ -32,21 +34,34 @@ __all__ = [
 Arch = Annotated[
     str,
     typer.Argument(
-        metavar="ARCH", help="A backbone, your own package.module:factory, a JSON file, or NAME:ID."
+        metavar="ARCH",
+        help="A backbone, your own package.module:factory, a JSON file, or NAME:ID of a search's trial.",
+        autocompletion=cli_complete.backbones,
     ),
 ]
-Alpha = Annotated[str | None, typer.Option(help="One alpha for the whole backbone, 0 to 1.")]
+Alpha = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ALPHA",
+        help="One alpha for the whole backbone, 0 to 1: the share of channels at half the resolution. "
+        "Default: 0, the plain network.",
+    ),
+]
 Downsample = Annotated[
-    Literal["strided", "pooled"] | None, typer.Option(help="What plain layers with stride 2 do.")
+    Literal["strided", "pooled"] | None,
+    typer.Option(help="What plain layers with stride 2 do. Default: strided."),
 ]
 InputShape = Annotated[
     str | None,
     typer.Option(
-        "--input", metavar="SHAPE", help="Input shape: CxHxW, or CxTxHxW for a clip, such as 3x8x224x224."
+        "--input",
+        metavar="SHAPE",
+        help="Input shape: CxHxW, or CxTxHxW for a clip, such as 3x8x224x224. Default: the backbone's usual.",
     ),
 ]
-Classes = Annotated[int | None, typer.Option(min=1, help="Number of classes. Default 1000.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
+Classes = Annotated[int | None, typer.Option(min=1, metavar="N", help="Number of classes. Default: 1000.")]
+Json = Annotated[bool, typer.Option("--json", metavar="", help="Print one JSON document on standard output.")]
+TrackingUri = Annotated[str | None, typer.Option(metavar="URI", help="MLflow store. Default: the search's.")]
 
 
 def find_arch(

@@ -7,15 +7,21 @@ from typing import Annotated, Any
 
 import typer
 
+from octnas import cli_complete
 from octnas.cli_arch import Alpha, Arch, Classes, Downsample, InputShape, Json, emit, find_arch, say
 
 __all__ = ["latency", "profile", "register"]
 
 Runtime = Annotated[
-    str, typer.Option(metavar="RUNTIME", help="onnxruntime, eager (PyTorch) or compile (torch.compile).")
+    str,
+    typer.Option(
+        metavar="RUNTIME",
+        help="onnxruntime, eager (PyTorch) or compile (torch.compile).",
+        autocompletion=cli_complete.one_of("onnxruntime", "eager", "compile"),
+    ),
 ]
-Threads = Annotated[int, typer.Option(help="Processor threads, 1 up to this machine's cores.")]
-Batch = Annotated[int, typer.Option(help="Images or clips at a time, 1 or more.")]
+Threads = Annotated[int, typer.Option(metavar="N", help="Processor threads, 1 up to this machine's cores.")]
+Batch = Annotated[int, typer.Option(metavar="N", help="Images or clips at a time, 1 or more.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -32,7 +38,12 @@ def latency(
     classes: Classes = None,
     runtime: Runtime = "onnxruntime",
     device: Annotated[
-        str, typer.Option(metavar="DEVICE", help="cpu, or cuda: the first GPU, in half precision.")
+        str,
+        typer.Option(
+            metavar="DEVICE",
+            help="cpu, or cuda: the first GPU, in half precision.",
+            autocompletion=cli_complete.one_of("cpu", "cuda"),
+        ),
     ] = "cpu",
     threads: Threads = 1,
     batch: Batch = 1,
@@ -61,7 +72,12 @@ def latency(
 
 def profile(
     space: Annotated[
-        str, typer.Option(metavar="SPACE", help="A name of the catalog, or a YAML file.")
+        str,
+        typer.Option(
+            metavar="SPACE",
+            help="A space of the catalog (`octnas spaces`), or a YAML file.",
+            autocompletion=cli_complete.spaces,
+        ),
     ] = "imagenet-2d",
     runtime: Runtime = "onnxruntime",
     device: Annotated[str, typer.Option(metavar="DEVICE", help="cpu; a GPU cannot be profiled.")] = "cpu",
@@ -70,11 +86,16 @@ def profile(
     networks: Annotated[
         int | None,
         typer.Option(
-            help="Random networks that are timed whole, to correct the sums. Default: 12, compiled 4."
+            metavar="N",
+            help="Random networks that are timed whole, to correct the sums. Default: 12, compiled 4.",
         ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Measure even where there is a profile.")] = False,
-    to: Annotated[Path | None, typer.Option(metavar="FILE", help="Write it to this file too.")] = None,
+    force: Annotated[
+        bool, typer.Option("--force", metavar="", help="Measure even where there is a profile.")
+    ] = False,
+    to: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the profile to this file too.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Time the layers of a space on this device, so that the latency of any member can be predicted."""

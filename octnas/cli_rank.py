@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from octnas.cli_arch import Json, emit, say
+from octnas.cli_arch import Json, TrackingUri, emit, say
+from octnas.cli_search import Name
 from octnas.errors import Interrupted
 
 __all__ = ["rank", "register"]
@@ -18,18 +19,26 @@ def register(app: typer.Typer) -> None:
 
 
 def rank(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a search, as `octnas list` shows it.")],
+    name: Name,
     models: Annotated[
-        int, typer.Option(min=4, help="Architectures to train in full, from cheap to dear within the budget.")
+        int,
+        typer.Option(
+            min=4, metavar="N", help="Architectures to train in full, from cheap to dear within the budget."
+        ),
     ] = 16,
     seeds: Annotated[
-        int, typer.Option(min=1, max=16, help="Full trainings of each; two or more tell the noise.")
+        int,
+        typer.Option(
+            min=1, max=16, metavar="SEEDS", help="Full trainings of each; two or more tell the noise."
+        ),
     ] = 2,
     epochs: Annotated[
         int | None,
-        typer.Option(min=1, help="Epochs of full training. Default: four times the proxy's length."),
+        typer.Option(
+            min=1, metavar="EPOCHS", help="Epochs of full training. Default: four times the proxy's length."
+        ),
     ] = None,
-    tracking_uri: Annotated[str | None, typer.Option(help="MLflow store. Default: the search's.")] = None,
+    tracking_uri: TrackingUri = None,
     as_json: Json = False,
 ) -> None:
     """Measure how well each proxy of a search orders architectures as full training does."""

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from octnas.cli_arch import Json, emit, say
+from octnas import cli_complete
+from octnas.cli_arch import Json, TrackingUri, emit, say
 from octnas.engine.samplers import DEFAULT_SAMPLER, Sampler
 from octnas.errors import Interrupted, RunError, TrackingError
 
@@ -18,7 +19,17 @@ if TYPE_CHECKING:
 
 __all__ = ["Name", "print_result", "register", "resumable", "resume", "search"]
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of a search, as `octnas list` shows it.")]
+_BUDGET, _SPACE, _WEIGHTS = "Budgets", "What is searched", "Weights to begin from"
+_MACHINE, _RECORD = "Where it runs", "Name, record and dry run"
+
+Name = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME",
+        help="Name of a search, as `octnas list` shows it.",
+        autocompletion=cli_complete.runs,
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -32,64 +43,119 @@ def search(
         float | None,
         typer.Option(
             min=0.0,
-            help="Compute limit: 10^9 multiply-adds of the target network. Default, without --budget-ms: the "
+            metavar="GFLOPS",
+            help="Most compute: 10^9 multiply-adds of the target network. Default, without --budget-ms: the "
             "space's own, if it has one.",
+            rich_help_panel=_BUDGET,
         ),
     ] = None,
     budget_ms: Annotated[
         float | None,
-        typer.Option(min=0.0, help="Latency limit: ms of the target network, predicted for this device."),
+        typer.Option(
+            min=0.0,
+            metavar="MS",
+            help="Longest latency: ms of the target network, as predicted for this device. Default: any.",
+            rich_help_panel=_BUDGET,
+        ),
     ] = None,
     objective: Annotated[
         Literal["gflops", "latency"] | None,
-        typer.Option(help="What accuracy is weighed against. Default: gflops where that is limited."),
+        typer.Option(
+            help="What accuracy is weighed against. Default: gflops where that is limited, else latency.",
+            rich_help_panel=_BUDGET,
+        ),
     ] = None,
     profile: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="What `octnas profile` measured. Default: made where needed."),
+        typer.Option(
+            metavar="FILE",
+            help="What `octnas profile` measured. Default: made where needed.",
+            rich_help_panel=_BUDGET,
+        ),
     ] = None,
-    space: Annotated[str, typer.Option(help="A space of the catalog, or a YAML file.")] = "imagenet-2d",
+    trials: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Candidates to try; yardsticks come on top.",
+            rich_help_panel=_BUDGET,
+        ),
+    ] = 24,
+    max_minutes: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            metavar="MINUTES",
+            help="Stop after this many minutes of wall-clock. Default: when all is tried.",
+            rich_help_panel=_BUDGET,
+        ),
+    ] = None,
+    space: Annotated[
+        str,
+        typer.Option(
+            metavar="SPACE",
+            help="A space of the catalog (`octnas spaces`), or a YAML file.",
+            autocompletion=cli_complete.spaces,
+            rich_help_panel=_SPACE,
+        ),
+    ] = "imagenet-2d",
     backbone: Annotated[
         list[str] | None,
         typer.Option(
             metavar="BACKBONE",
             help="Search these backbones of the space only, and networks of your own as "
-            "package.module:factory (may be repeated).",
+            "package.module:factory (may be repeated). Default: all of the space.",
+            autocompletion=cli_complete.backbones,
+            rich_help_panel=_SPACE,
         ),
     ] = None,
     data: Annotated[
         str | None,
         typer.Option(
+            metavar="DATA",
             help="Data set, or a folder or archive of images or of videos by class, or its URI. "
-            "Default: the space's."
+            "Default: the space's.",
+            autocompletion=cli_complete.data_sets,
+            rich_help_panel=_SPACE,
         ),
     ] = None,
-    trials: Annotated[int, typer.Option(min=1, help="Candidates to try; yardsticks come on top.")] = 24,
-    max_minutes: Annotated[
-        float | None, typer.Option(min=0.0, help="Stop after this many minutes of wall-clock.")
-    ] = None,
-    sampler: Annotated[Sampler, typer.Option(help="Who proposes.")] = DEFAULT_SAMPLER,
+    sampler: Annotated[
+        Sampler, typer.Option(help="What proposes candidates.", rich_help_panel=_SPACE)
+    ] = DEFAULT_SAMPLER,
     confirm: Annotated[
         int,
         typer.Option(
             min=0,
             max=8,
-            help="Seeds with which the winner and the yardstick next to it are trained again before the "
-            "search claims anything.",
+            metavar="SEEDS",
+            help="Fresh seeds with which the winner and the yardstick next to it are trained again before "
+            "the search claims anything.",
+            rich_help_panel=_SPACE,
         ),
     ] = 3,
+    seed: Annotated[
+        int,
+        typer.Option(min=0, metavar="SEED", help="Seed of proposals and trainings.", rich_help_panel=_SPACE),
+    ] = 0,
     init: Annotated[
         str,
         typer.Option(
-            metavar="scratch|shared|torchvision|FILE",
-            help="Weights to begin from. shared: one set for all architectures of a backbone is trained "
-            "first, candidates are the best on it, and are then trained from scratch all the same.",
+            metavar="INIT",
+            help="Weights to begin from: scratch, shared, torchvision or a FILE. shared: one set for all "
+            "architectures of a backbone is trained first, candidates are the best on it, and are then "
+            "trained from scratch all the same.",
+            autocompletion=cli_complete.one_of("scratch", "shared", "torchvision"),
+            rich_help_panel=_WEIGHTS,
         ),
     ] = "scratch",
     score: Annotated[
         int | None,
         typer.Option(
-            min=1, help="With --init shared: architectures to score on shared weights. Default 1000."
+            min=1,
+            metavar="N",
+            help="With --init shared: architectures to score on shared weights. Default: 1000.",
+            rich_help_panel=_WEIGHTS,
         ),
     ] = None,
     fine_tune: Annotated[
@@ -97,7 +163,9 @@ def search(
         typer.Option(
             min=1,
             metavar="EPOCHS",
-            help="Trials begin from the weights of --init, shared ones too, and train for so many epochs.",
+            help="Trials begin from the weights of --init, shared ones too, and train for so many epochs. "
+            "Default: as many as the space says.",
+            rich_help_panel=_WEIGHTS,
         ),
     ] = None,
     supernet: Annotated[
@@ -105,44 +173,75 @@ def search(
         typer.Option(
             metavar="NAME",
             help="With --init shared: take the shared weights of this run. Default: train them.",
+            autocompletion=cli_complete.runs,
+            rich_help_panel=_WEIGHTS,
         ),
     ] = None,
-    cpus_per_trial: Annotated[int, typer.Option(min=1, help="Processor cores for a trial.")] = 1,
+    cpus_per_trial: Annotated[
+        int,
+        typer.Option(min=1, metavar="CORES", help="Processor cores for a trial.", rich_help_panel=_MACHINE),
+    ] = 1,
     gpus_per_trial: Annotated[
         float | None,
-        typer.Option(min=0.0, help="GPUs for a trial. Default: a share of a GPU that is present."),
+        typer.Option(
+            min=0.0,
+            metavar="GPUS",
+            help="GPUs for a trial, .5 for half of one. Default: a share of a GPU that is present.",
+            rich_help_panel=_MACHINE,
+        ),
     ] = None,
     cluster: Annotated[
         str | None,
         typer.Option(
-            metavar="HOST:PORT|auto",
+            metavar="HOST:PORT",
             help="Run trials on this Ray cluster; auto: the one that this machine is in. Default: here.",
+            autocompletion=cli_complete.one_of("auto"),
+            rich_help_panel=_MACHINE,
         ),
     ] = None,
     storage: Annotated[
         str | None,
         typer.Option(
-            metavar="FOLDER|URI",
+            metavar="PLACE",
             help="Where weights are kept: a folder that all nodes share, or an fsspec URI such as "
             "s3://bucket/octnas. Default: with the run.",
+            rich_help_panel=_MACHINE,
+        ),
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Name of this search. Default: made from space and time.",
+            rich_help_panel=_RECORD,
         ),
     ] = None,
     tracking_uri: Annotated[
-        str | None, typer.Option(help="MLflow store. Default: MLFLOW_TRACKING_URI or ./mlflow.db.")
+        str | None,
+        typer.Option(
+            metavar="URI",
+            help="MLflow store. Default: MLFLOW_TRACKING_URI or ./mlflow.db.",
+            rich_help_panel=_RECORD,
+        ),
     ] = None,
-    name: Annotated[
-        str | None, typer.Option(help="Name of this search. Default: made from space and time.")
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of proposals and trainings.")] = 0,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Size up the space and the budget; train nothing.")
-    ] = False,
-    estimate: Annotated[
         bool,
         typer.Option(
-            "--estimate/--no-estimate", help="With --dry-run: time a few steps, estimate the search's time."
+            "--dry-run",
+            metavar="",
+            help="Size up the space and the budget; train nothing.",
+            rich_help_panel=_RECORD,
         ),
-    ] = True,
+    ] = False,
+    no_estimate: Annotated[
+        bool,
+        typer.Option(
+            "--no-estimate",
+            metavar="",
+            help="With --dry-run: do not time a few steps to estimate the search's time.",
+            rich_help_panel=_RECORD,
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Search backbones and alphas per stage and layer under a budget of GFLOPs, of ms, or of both."""
@@ -168,7 +267,7 @@ def search(
             score=score,
             fine_tune=fine_tune,
             supernet=supernet,
-            estimate=estimate,
+            estimate=not no_estimate,
             note=say,
         )
         emit(report, as_json, lambda: engine.dry_run_table(report))
@@ -209,11 +308,13 @@ def resume(
     cluster: Annotated[
         str | None,
         typer.Option(
-            metavar="HOST:PORT|auto|none",
-            help="The Ray cluster to go on with; none: this machine. Default: as the search began.",
+            metavar="HOST:PORT",
+            help="The Ray cluster to go on with; auto: the one that this machine is in; none: this machine. "
+            "Default: as the search began.",
+            autocompletion=cli_complete.one_of("auto", "none"),
         ),
     ] = None,
-    tracking_uri: Annotated[str | None, typer.Option(help="MLflow store. Default: the search's.")] = None,
+    tracking_uri: TrackingUri = None,
     as_json: Json = False,
 ) -> None:
     """Go on with a search, or with shared weights, that was interrupted or killed."""

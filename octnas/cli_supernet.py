@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from octnas import cli_complete
 from octnas.cli_arch import Json, emit
 from octnas.cli_search import resumable
 
@@ -18,23 +19,36 @@ def register(app: typer.Typer) -> None:
 
 
 def supernet(
-    space: Annotated[str, typer.Option(help="A space of the catalog, or a YAML file.")] = "imagenet-2d",
+    space: Annotated[
+        str,
+        typer.Option(
+            metavar="SPACE",
+            help="A space of the catalog (`octnas spaces`), or a YAML file.",
+            autocompletion=cli_complete.spaces,
+        ),
+    ] = "imagenet-2d",
     backbone: Annotated[
         list[str] | None,
         typer.Option(
             metavar="BACKBONE",
             help="These backbones of the space only, and networks of your own as package.module:factory "
-            "(may be repeated).",
+            "(may be repeated). Default: all of the space.",
+            autocompletion=cli_complete.backbones,
         ),
     ] = None,
     data: Annotated[
         str | None,
-        typer.Option(help="Data set, or a folder of images or of videos by class. Default: the space's."),
+        typer.Option(
+            metavar="DATA",
+            help="Data set, or a folder of images or of videos by class. Default: the space's.",
+            autocompletion=cli_complete.data_sets,
+        ),
     ] = None,
     budget_gflops: Annotated[
         float | None,
         typer.Option(
             min=0.0,
+            metavar="GFLOPS",
             help="Architectures up to 10^9 multiply-adds of the target network take part. Default: the "
             "space's budget, or all.",
         ),
@@ -42,7 +56,9 @@ def supernet(
     score: Annotated[
         int,
         typer.Option(
-            min=0, help="Architectures to score on the weights; from 1 on hopeless backbones are dropped."
+            min=0,
+            metavar="N",
+            help="Architectures to score on the weights; from 1 on hopeless backbones are dropped.",
         ),
     ] = 0,
     distill: Annotated[
@@ -50,21 +66,33 @@ def supernet(
         typer.Option(
             min=0.0,
             max=1.0,
+            metavar="SHARE",
             help="Share of the loss that is learnt from the plain network; above 0 a step trains the plain, "
             "the cheapest and a random architecture on one batch, at 0 one of them.",
         ),
     ] = 0.0,
     max_minutes: Annotated[
-        float | None, typer.Option(min=0.0, help="Stop after this many minutes of wall-clock.")
+        float | None,
+        typer.Option(
+            min=0.0,
+            metavar="MINUTES",
+            help="Stop after this many minutes of wall-clock. Default: when all is trained.",
+        ),
     ] = None,
     name: Annotated[
-        str | None, typer.Option(help="Name of this run. Default: made from space and time.")
+        str | None, typer.Option(metavar="NAME", help="Name of this run. Default: made from space and time.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the trainings.")] = 0,
-    cpus_per_trial: Annotated[int, typer.Option(min=1, help="Processor cores for a training.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, metavar="SEED", help="Seed of the trainings.")] = 0,
+    cpus_per_trial: Annotated[
+        int, typer.Option(min=1, metavar="CORES", help="Processor cores for a training.")
+    ] = 1,
     gpus_per_trial: Annotated[
         float | None,
-        typer.Option(min=0.0, help="GPUs for a training. Default: a share of a GPU that is present."),
+        typer.Option(
+            min=0.0,
+            metavar="GPUS",
+            help="GPUs for a training, .5 for half of one. Default: a share of a GPU that is present.",
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:

@@ -6,14 +6,28 @@ from typing import Annotated, Literal
 
 import typer
 
-from octnas.cli_arch import Json, emit, say
+from octnas import cli_complete
+from octnas.cli_arch import Json, TrackingUri, emit, say
 from octnas.cli_search import Name
 from octnas.errors import RunError
 
 __all__ = ["Best", "Trial", "choice", "register", "train"]
 
-Best = Annotated[bool, typer.Option("--best", help="The most accurate front member that is no yardstick.")]
-Trial = Annotated[str | None, typer.Option("--trial", metavar="ID", help="A trial of the search.")]
+_HOW, _WEIGHTS, _MACHINE = "How it is trained", "Weights and data", "Where it runs"
+
+Best = Annotated[
+    bool,
+    typer.Option("--best", metavar="", help="The most accurate front member that is no yardstick."),
+]
+Trial = Annotated[
+    str | None,
+    typer.Option(
+        "--trial",
+        metavar="ID",
+        help="A trial of the search, instead of --best.",
+        autocompletion=cli_complete.trials,
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -28,55 +42,110 @@ def train(
     scale: Annotated[
         Literal["proxy", "full", "target"] | None,
         typer.Option(
-            help="proxy: as searched; full: all data, four times as long; target: the real network."
+            help="proxy: as searched; full: all data, four times as long; target: the real network. "
+            "Default: target where a GPU is present or a cluster named, else full.",
+            rich_help_panel=_HOW,
         ),
     ] = None,
     epochs: Annotated[
         int | None,
-        typer.Option(min=0, help="Epochs; 0 evaluates the weights of --init. Default: by scale."),
+        typer.Option(
+            min=0,
+            metavar="EPOCHS",
+            help="Epochs; 0 evaluates the weights of --init. Default: by scale.",
+            rich_help_panel=_HOW,
+        ),
     ] = None,
     workers: Annotated[
         int,
-        typer.Option(min=1, help="Processes that train it together, each with a GPU where there are any."),
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Processes that train it together, each with a GPU where there are any.",
+            rich_help_panel=_MACHINE,
+        ),
     ] = 1,
     cluster: Annotated[
         str | None,
-        typer.Option(metavar="HOST:PORT|auto", help="The Ray cluster of the workers. Default: this machine."),
+        typer.Option(
+            metavar="HOST:PORT",
+            help="The Ray cluster of the workers; auto: the one that this machine is in. Default: here.",
+            autocompletion=cli_complete.one_of("auto"),
+            rich_help_panel=_MACHINE,
+        ),
     ] = None,
     batch_size: Annotated[
         int | None,
-        typer.Option(min=1, help="Images of a step, of all workers together. Default: the recipe's."),
+        typer.Option(
+            min=1,
+            metavar="IMAGES",
+            help="Images of a step, of all workers together. Default: the recipe's.",
+            rich_help_panel=_HOW,
+        ),
     ] = None,
     learning_rate: Annotated[
         float | None,
         typer.Option(
             min=0.0,
+            metavar="RATE",
             help="Highest learning rate. Default: the recipe's; with SGD in proportion to --batch-size.",
+            rich_help_panel=_HOW,
         ),
     ] = None,
     label_smoothing: Annotated[
-        float | None, typer.Option(min=0.0, help="Share of a label that is spread over all classes.")
+        float | None,
+        typer.Option(
+            min=0.0,
+            metavar="SHARE",
+            help="Share of a label, 0 to 1, that is spread over all classes. Default: the recipe's.",
+            rich_help_panel=_HOW,
+        ),
     ] = None,
     mixup: Annotated[
-        float | None, typer.Option(min=0.0, help="Alpha by which pairs of images are blended; 0: none.")
+        float | None,
+        typer.Option(
+            min=0.0,
+            metavar="ALPHA",
+            help="Alpha by which pairs of images are blended; 0: none. Default: the recipe's.",
+            rich_help_panel=_HOW,
+        ),
     ] = None,
     ema: Annotated[
         float | None,
-        typer.Option(min=0.0, help="Decay a step of the average of weights that is kept, as .9999; 0: none."),
+        typer.Option(
+            min=0.0,
+            metavar="DECAY",
+            help="Decay a step of the average of weights that is kept, as .9999; 0: none. "
+            "Default: the recipe's.",
+            rich_help_panel=_HOW,
+        ),
     ] = None,
     init: Annotated[
         str | None,
         typer.Option(
-            metavar="scratch|shared|torchvision|FILE",
-            help="Weights to begin from. Default: those that the search was given, else scratch.",
+            metavar="INIT",
+            help="Weights to begin from: scratch, shared, torchvision or a FILE. Default: those that the "
+            "search was given, else scratch.",
+            autocompletion=cli_complete.one_of("scratch", "shared", "torchvision"),
+            rich_help_panel=_WEIGHTS,
         ),
     ] = None,
     data: Annotated[
         str | None,
-        typer.Option(help="Data set, or a folder of images or of videos by class. Default: the search's."),
+        typer.Option(
+            metavar="DATA",
+            help="Data set, or a folder of images or of videos by class. Default: the search's.",
+            autocompletion=cli_complete.data_sets,
+            rich_help_panel=_WEIGHTS,
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the training.")] = 0,
-    tracking_uri: Annotated[str | None, typer.Option(help="MLflow store. Default: the search's.")] = None,
+    seed: Annotated[
+        int,
+        typer.Option(
+            min=0, max=2**63 - 1, metavar="SEED", help="Seed of the training.", rich_help_panel=_HOW
+        ),
+    ] = 0,
+    tracking_uri: TrackingUri = None,
     as_json: Json = False,
 ) -> None:
     """Train a winner. The default scale is target where a GPU is present or a cluster named, else full."""

@@ -103,6 +103,8 @@ class LocalCluster:
     address: str
     head: Machine
     nodes: list[Machine] = field(default_factory=list)
+    folder: Path = Path()
+    """Where Ray keeps its files, the head's and all others'."""
     _up: set[str] = field(default_factory=set)
 
     def add(
@@ -202,6 +204,7 @@ def local_cluster(
             inherited |= {"RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1"}
         head = _start(options, inherited, "")
         with _ended(head, port) as cluster:
+            cluster.folder = Path(folder)
             yield cluster
 
 

@@ -8,13 +8,13 @@ from octnas.space import parse_space
 __all__ = ["finished_run"]
 
 
-def finished_run(space_yaml: str) -> RunFolder:
-    """The run "r" of a space with a ResNet-18, whose trial "t1" has alpha 0.5 everywhere."""
+def finished_run(space_yaml: str, name: str = "r") -> RunFolder:
+    """A run of a space with a ResNet-18, whose trial "t1" has alpha 0.5 everywhere."""
     space = parse_space(space_yaml)
     header = SearchHeader(
-        name="r", space_yaml=space.to_yaml(), budget_gflops=1.0, trials=1, seed=0, data=space.proxy.data
+        name=name, space_yaml=space.to_yaml(), budget_gflops=1.0, trials=1, seed=0, data=space.proxy.data
     )
-    run = RunFolder.create("r", header)
+    run = RunFolder.create(name, header)
     record = TrialRecord(
         id="t1",
         architecture=space.uniform("resnet18", 0.5),

@@ -1,7 +1,8 @@
-"""A real PostgreSQL and a real MLflow server for tests: both on loopback, both ended whatever happens."""
+"""A real PostgreSQL, MLflow server and Prometheus for tests: on loopback, and ended whatever happens."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -10,16 +11,17 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.parse
 import urllib.request
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
-__all__ = ["MlflowServer", "Postgres", "free_port", "mlflow_server", "postgres"]
+__all__ = ["MlflowServer", "Postgres", "Prometheus", "free_port", "mlflow_server", "postgres", "prometheus"]
 
 _BINARIES = Path("/usr/lib/postgresql")
 _SIGNALS = {"fast": signal.SIGINT, "immediate": signal.SIGQUIT}
@@ -159,6 +161,30 @@ class MlflowServer(_Server):
         return True
 
 
+class Prometheus(_Server):
+    """A Prometheus that keeps what it scrapes in a folder."""
+
+    def ask(self, query: str) -> list[dict[str, Any]]:
+        """What a PromQL expression gives at this moment: series, each with its labels and its value."""
+        asked = urllib.parse.urlencode({"query": query}).encode()
+        with urllib.request.urlopen(
+            f"http://127.0.0.1:{self.port}/api/v1/query", asked, timeout=10
+        ) as answer:
+            document = json.load(answer)
+        assert document["status"] == "success", document
+        return [
+            {"labels": each["metric"], "value": float(each["value"][1])}
+            for each in document["data"]["result"]
+        ]
+
+    def _answers(self) -> bool:
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{self.port}/-/ready", timeout=1).close()
+        except OSError:
+            return False
+        return True
+
+
 @contextmanager
 def postgres(password: str = "postgres-of-a-test") -> Iterator[Postgres]:
     """A PostgreSQL of Debian's package in a folder of its own, for as long as the context is open."""
@@ -190,6 +216,27 @@ def mlflow_server(backend: str, folder: Path, *, workers: int = 2) -> Iterator[M
         yield server
     finally:
         server.stop(hard=True)
+
+
+@contextmanager
+def prometheus(config: str, folder: Path) -> Iterator[Prometheus]:
+    """Debian's Prometheus with a configuration, its files and its log in `folder`."""
+    program = shutil.which("prometheus")
+    if program is None:
+        pytest.fail("no `prometheus` on the PATH: apt-get install prometheus, or leave this test out")
+    folder.mkdir(parents=True)
+    (folder / "prometheus.yml").write_text(config, encoding="utf-8")
+    port = free_port()
+    command = [
+        program, f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={folder / 'data'}",
+        f"--web.listen-address=127.0.0.1:{port}",
+    ]  # fmt: skip
+    server = Prometheus(command, port, folder / "prometheus.log", dict(os.environ))
+    try:
+        server.start()
+        yield server
+    finally:
+        server.end(signal.SIGTERM, group=True)
 
 
 def _postgres_binaries() -> Path:

@@ -28,6 +28,9 @@ from octnas.space import Feasible
 
 __all__ = ["Campaign"]
 
+PULSE_SECONDS = 5.0
+"""After which listeners are told where the search stands though nothing happened."""
+
 
 class Campaign(Stoppable):
     """A search under way; a `Driver`.
@@ -76,10 +79,10 @@ class Campaign(Stoppable):
         self._busy = Busy(clock, workers)
         self._start = clock() if start is None else start
         self._epochs = trial_epochs(header, self._space.proxy)
-        known = run.records() if records is None else records
-        self._records = {record.id: record for record in known}
-        self._standing = Standing(limit=feasible.limit, objective=feasible.objective)
+        self._records = {each.id: each for each in (run.records() if records is None else records)}
+        self._standing = Standing(limit=feasible.limit, objective=feasible.objective, header=header)
         for record in self._records.values():
+            self._standing.move(None, record)
             if record.state.final:
                 self._standing.finish(record)
         self._kept = Kept(run, limit=feasible.limit, objective=feasible.objective, records=self._records)
@@ -88,6 +91,7 @@ class Campaign(Stoppable):
         self._paused = dict.fromkeys(each for each, state in states.items() if state is TrialState.PAUSED)
         self._plan = Plan(header, self._records.values(), proposer)
         self._running: dict[str, None] = {}
+        self._told = clock()
 
     # ---------------------------------------------------------------- what a backend asks
     def next_job(self) -> TrialJob | None:
@@ -109,6 +113,7 @@ class Campaign(Stoppable):
         left = self._confirming.left(self.records)
         if not left:
             return None
+        self.run.journal.append({"event": "confirming", **left[0].names})
         self._confirming.start(left[0])
         record = self._records[left[0].trial_id]
         return self._begin(record, confirming_job(self.run, self._space, record, left[0]))
@@ -118,7 +123,7 @@ class Campaign(Stoppable):
 
         A trial that shall not go on now is paused where it is or final; a worker frees itself either way.
         """
-        self._busy.trained(score.train_seconds)
+        self._busy.scored(job_id, score)
         if job_id in self._confirming:
             return self._confirmation_goes_on(job_id, score)
         record = self._records.get(job_id)
@@ -131,7 +136,7 @@ class Campaign(Stoppable):
         if score.epoch <= record.epochs:
             return True  # a training that is repeated after a death repeats its scores
         record = record.with_score(score)
-        if not self._goes_on(record, score):
+        if not self._rungs.goes_on(record, score):
             self._pause(record)
             return False
         if score.epoch in self._rungs.levels:
@@ -140,7 +145,7 @@ class Campaign(Stoppable):
             self.run.journal.append_score(job_id, score)
             self._records[job_id] = record
         self._tell("score", record)
-        if self._past_deadline and not self._nearly_done(record, score.epoch):
+        if self._past_deadline and not self._lets_finish((self._epochs - score.epoch) * record.epoch_seconds):
             self._finish(record.with_state(TrialState.STOPPED, TIME_LIMIT))
             return False
         return True
@@ -149,6 +154,7 @@ class Campaign(Stoppable):
         """A training raised, or its worker died for good."""
         if job_id in self._confirming:
             confirmation = self._end_confirmation(job_id, failed=True)
+            self.run.journal.append({"event": "unconfirmed", **confirmation.names, "reason": reason})
             what = f"trial {confirmation.trial_id} with seed {confirmation.seed}"
             self.note(f"{what} could not be confirmed: {reason}")
             return
@@ -235,15 +241,16 @@ class Campaign(Stoppable):
         """Of this session, see `Busy.statistics`."""
         return self._busy.statistics()
 
+    def pulse(self) -> None:
+        """Tells the listeners where the search stands where nothing else did for a while."""
+        if self._clock() >= self._told + PULSE_SECONDS:
+            self._tell("pulse", None)
+
     def note(self, text: str, kind: Kind = "note") -> None:
         """Tells the listeners what is going on."""
         self._tell(kind, None, text)
 
     # ---------------------------------------------------------------- inside
-    @property
-    def _past_deadline(self) -> bool:
-        return self._limit is not None and self._clock() >= self._limit.deadline
-
     @property
     def _training(self) -> list[TrialRecord]:
         """Trials under way, without what confirms."""
@@ -259,7 +266,7 @@ class Campaign(Stoppable):
 
     def _begin(self, record: TrialRecord, job: TrialJob) -> TrialJob:
         self._running[job.id] = None
-        self._busy.started()
+        self._busy.started(job.id)
         self._tell("started", record)
         return job
 
@@ -324,15 +331,6 @@ class Campaign(Stoppable):
         self._write(record)
         return record
 
-    def _goes_on(self, record: TrialRecord, score: EpochScore) -> bool:
-        if score.epoch not in self._rungs.levels or not record.within_budget:
-            return True
-        point = self._rungs.point(record, score)
-        if record.yardstick is not None:
-            self._rungs.enter(record.id, score.epoch, point)
-            return True
-        return self._rungs.decide(record.id, score.epoch, point)
-
     def _confirmation_goes_on(self, job_id: str, score: EpochScore) -> bool:
         if score.non_finite:
             self.fail(job_id, f"{score.non_finite} in epoch {score.epoch}")
@@ -353,11 +351,6 @@ class Campaign(Stoppable):
         self._kept.forget(job_id)
         return self._confirming.end(job_id, failed=failed)
 
-    def _nearly_done(self, record: TrialRecord, epoch: int) -> bool:
-        assert self._limit is not None
-        needed = (self._epochs - epoch) * record.seconds / max(1, record.epochs)
-        return self._clock() + needed <= self._limit.deadline + self._limit.grace
-
     def _finish(self, record: TrialRecord) -> None:
         record, gone = self._kept.end(record)
         self._write(record)
@@ -372,10 +365,11 @@ class Campaign(Stoppable):
     def _leave(self, job_id: str) -> None:
         """Its worker is free."""
         self._running.pop(job_id, None)
-        self._busy.ended()
+        self._busy.ended(job_id)
 
     def _write(self, record: TrialRecord) -> None:
         self.run.journal.append_trial(record)
+        self._standing.move(self._records.get(record.id), record)
         self._records[record.id] = record
 
     def _tell(self, kind: Kind, trial: TrialRecord | None, text: str = "") -> None:
@@ -386,15 +380,17 @@ class Campaign(Stoppable):
             name=self.run.name,
             records=self._records,
             standing=self._standing,
-            to_start=self._plan.left,
+            plan=self._plan,
+            busy=self._busy,
             running=self._training,
             confirming=self._confirming.running,
             epochs=self._epochs,
+            rungs=self._rungs.levels,
             seconds=self._clock() - self._start,
-            workers=self.workers,
             bound=None if self._limit is None else max(0.0, self._limit.deadline - self._clock()),
             trial=trial,
             text=text,
         )
+        self._told = self._clock()
         for listener in self._listeners:
             listener(event)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from octnas.front import choose_to_confirm
 from octnas.record import Objective, TrialRecord
@@ -35,6 +36,11 @@ class Confirmation:
     def job_id(self) -> str:
         """Of its `TrialJob`."""
         return f"{self.trial_id}.seed{self.seed}"
+
+    @property
+    def names(self) -> dict[str, Any]:
+        """By which the journal tells it from others."""
+        return {"id": self.trial_id, "seed": self.seed}
 
 
 def confirming_seeds(seed: int, count: int) -> tuple[int, ...]:

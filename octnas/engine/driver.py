@@ -93,6 +93,10 @@ class Driver(Protocol):
         """Asks for an end from outside (Ctrl-C)."""
         ...
 
+    def pulse(self) -> None:
+        """The backend is alive: called many times a minute, whether or not anything happens."""
+        ...
+
     def note(self, text: str, kind: Kind = "note") -> None:
         """Tells whoever listens what is going on."""
         ...
@@ -116,6 +120,9 @@ class Stoppable:
         """Asks for an end from outside (Ctrl-C); what runs stays unfinished, to be taken up again later."""
         self.interrupted = True
 
+    def pulse(self) -> None:
+        """Nothing."""
+
     @property
     def halted(self) -> bool:
         """Whether the backend must stop now, at the next safe moment."""
@@ -124,4 +131,12 @@ class Stoppable:
     @property
     def overdue(self) -> bool:
         """Whether even the grace after the time limit is over."""
-        return self._limit is not None and self._clock() > self._limit.deadline + self._limit.grace
+        return not self._lets_finish(0.0)
+
+    @property
+    def _past_deadline(self) -> bool:
+        return self._limit is not None and self._clock() >= self._limit.deadline
+
+    def _lets_finish(self, needed: float) -> bool:
+        """Whether what needs these seconds ends in time, the grace included."""
+        return self._limit is None or self._clock() + needed <= self._limit.deadline + self._limit.grace

@@ -30,7 +30,6 @@ KEPT_SECONDS = 2.0
 """An epoch that took this long is kept on disk, so that a worker's death does not cost it."""
 
 Report = Callable[[EpochScore], bool]
-Evaluate = Callable[["TrialJob", Any, Report], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +62,9 @@ class TrialJob:
     the seed."""
     fine_tune: int | None = None
     """Scores of a short training (`warm_settings`) in place of the proxy's."""
+
+
+Evaluate = Callable[[TrialJob, Any, Report], None]
 
 
 def scores_of(proxy: Proxy) -> int:

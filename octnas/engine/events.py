@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
+from octnas.engine.busy import Busy
+from octnas.engine.plan import Plan
 from octnas.engine.shared_progress import SharedProgress
 from octnas.engine.standing import Standing
-from octnas.record import SupernetRecord, TrialRecord
+from octnas.front import SearchResult
+from octnas.record import SupernetRecord, TrialRecord, TrialState
 
 __all__ = ["Kind", "Listener", "SearchEvent", "note_early", "search_event", "seconds_left"]
 
-Kind = Literal["begin", "note", "started", "score", "finished", "confirmed", "supernet", "scored", "end"]
+Kind = Literal[
+    "begin", "note", "started", "score", "finished", "confirmed", "supernet", "scored", "pulse", "end"
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,11 +41,26 @@ class SearchEvent:
     """The most accurate complete trial within the budget."""
     epochs: int
     """Scores of a whole training."""
+    rungs: tuple[int, ...] = ()
+    """Epochs after which a candidate is compared with those before it."""
+    so_far: SearchResult | None = None
+    """The front and the yardsticks that are complete, without all else; the same object until they change.
+    None before the trials."""
     seconds: float
     """Wall-clock since the search began, or was taken up again."""
     seconds_left: float | None
     """Estimate; None while nothing is known."""
     trial: TrialRecord | None = None
+    states: Mapping[TrialState, int] = field(default_factory=dict)
+    """How many trials are in each state; empty before the trials."""
+    workers: int = 0
+    """Jobs that run at once; 0 before the trials."""
+    idle_share: float | None = None
+    """Of the workers' time that was not in training steps, recently; None where it is not known."""
+    images_per_second: float = 0.0
+    """That all trainings under way train together."""
+    proposal_seconds: float | None = None
+    """What the sampler took for a proposal, where it made one since the last event."""
     text: str = ""
     """For people: what is being done (`note`) or how the search ended (`end`)."""
     shared: SharedProgress | None = None
@@ -80,12 +100,13 @@ def search_event(
     name: str,
     records: Mapping[str, TrialRecord],
     standing: Standing,
-    to_start: int,
+    plan: Plan,
+    busy: Busy,
     running: Sequence[TrialRecord],
     confirming: tuple[str, ...],
     epochs: int,
+    rungs: tuple[int, ...],
     seconds: float,
-    workers: int,
     bound: float | None,
     trial: TrialRecord | None,
     text: str,
@@ -95,10 +116,12 @@ def search_event(
     Args:
         records: of all trials that started, by their ids.
         standing: of those of them that are final.
-        to_start: trials to come.
+        plan: the trials to come.
+        busy: what the workers did so far.
         bound: seconds until a time limit.
     """
-    planned, finished = len(records) + to_start, standing.finished
+    planned, finished = len(records) + plan.left, standing.finished
+    share = busy.recent_share()
     return SearchEvent(
         kind=kind,
         name=name,
@@ -109,11 +132,18 @@ def search_event(
         front=standing.front,
         best=standing.best(records),
         epochs=epochs,
+        rungs=rungs,
+        so_far=standing.so_far(),
         seconds=seconds,
         seconds_left=seconds_left(
-            standing.seconds, trials=planned - finished, running=running, workers=workers, bound=bound
+            standing.seconds, trials=planned - finished, running=running, workers=busy.workers, bound=bound
         ),
         trial=trial,
+        states=dict(standing.states),
+        workers=busy.workers,
+        idle_share=None if share is None else 1.0 - share,
+        images_per_second=busy.images_per_second,
+        proposal_seconds=plan.take_proposal_seconds(),
         text=text,
     )
 

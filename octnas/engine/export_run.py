@@ -338,6 +338,7 @@ def _log(
         files=[report.files["card"]],
         tags=latency_tags(report),
     )
+    best = SearchResult.of(run).best
     tracker.register(
         f"octnas-{run.name}",
         report.files["onnx"],
@@ -349,7 +350,12 @@ def _log(
             "octnas.trial_id": record.id,
             "octnas.digest": record.architecture.digest,
             "octnas.training": report.training,
+            "octnas.backbone": record.architecture.backbone,
+            "octnas.gflops": f"{report.gflops:.4g}",
+            **({} if report.accuracy is None else {"octnas.accuracy": f"{report.accuracy:.4f}"}),
             "octnas.input": shape_words(images.shape),
             **latency_tags(report),
         },
+        card=report.files["card"].read_text(encoding="utf-8"),
+        alias="best" if best is not None and best.id == record.id else None,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from typing import Protocol
 
@@ -35,6 +36,7 @@ class Plan:
         """Candidates that were started."""
         self.exhausted = False
         """Whether the space held fewer members within the budget than candidates were asked for."""
+        self._proposal_seconds: float | None = None
         self._started = len(yardsticks)
         self._yardsticks = [each for each in header.yardsticks if each.architecture.digest not in yardsticks]
         self._trials = header.trials
@@ -66,9 +68,16 @@ class Plan:
             return yardstick.architecture, yardstick.label
         if not self.more_candidates:
             return None
+        began = time.perf_counter()
         proposed = self._proposer.ask()
+        self._proposal_seconds = time.perf_counter() - began
         if proposed is None:
             self.exhausted = True
             return self.next()
         self.candidates += 1
         return proposed, None
+
+    def take_proposal_seconds(self) -> float | None:
+        """What the proposer took for its last answer, by the wall's clock; each is told once, then None."""
+        taken, self._proposal_seconds = self._proposal_seconds, None
+        return taken

@@ -6,12 +6,14 @@ import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from octnas.engine.display import moves
+from octnas.engine.display_text import duration
 from octnas.engine.ranking import RankEvent, RankListener
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["duration", "rank_progress", "rank_text"]
+__all__ = ["rank_progress", "rank_text"]
 
 
 @contextlib.contextmanager
@@ -23,11 +25,11 @@ def rank_progress(console: Console | None = None) -> Iterator[RankListener]:
     """
     from rich.console import Console
 
-    console = console or Console(stderr=True)
-    if not console.is_terminal:
-        yield lambda event: _line(console, event)
+    shown = console or Console(stderr=True)
+    if not (moves(shown) if console is None else shown.is_terminal):
+        yield lambda event: _line(shown, event)
         return
-    with _bar(console) as listener:
+    with _bar(shown) as listener:
         yield listener
 
 
@@ -39,15 +41,6 @@ def rank_text(event: RankEvent) -> str:
     if event.running:
         parts.append(f"running {', '.join(event.running)}")
     return " · ".join(parts)
-
-
-def duration(seconds: float) -> str:
-    """ "1 h 05 min", "3 min 07 s" or "9 s"."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02d} min"
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
 def _line(console: Console, event: RankEvent) -> None:

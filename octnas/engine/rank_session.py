@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from octnas.counted import counted
 from octnas.engine.budgets import kept_profile
 from octnas.engine.checks import load_data, refuse_supernet
+from octnas.engine.display_text import duration
 from octnas.engine.evaluate import named
-from octnas.engine.rank_display import duration
 from octnas.engine.rank_jobs import Plans
 from octnas.engine.rank_models import chosen_models
 from octnas.engine.rank_plan import (

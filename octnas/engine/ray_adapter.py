@@ -326,6 +326,8 @@ class _Deciding(TrialScheduler):
         """
         live = self._jobs.look_at(tune_controller)
         self._jobs.leave_if_halted()
+        with _fault_of(self._jobs.driver):
+            self._jobs.driver.pulse()
         # Those that have a worker, or for which one is being started.
         coming = getattr(_inner(tune_controller), "_trial_to_actor", ())
         return next((each for each in live if each.status == "PENDING" and each not in coming), None)

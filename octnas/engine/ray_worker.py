@@ -7,6 +7,7 @@ An error of a job is a result like any other, so the process lives on. What keep
 from __future__ import annotations
 
 import os
+import socket
 import sys
 import time
 import traceback
@@ -67,7 +68,9 @@ def run_job(
     _use_threads(job.threads)
 
     def report(value: EpochScore | list[Any]) -> bool:
-        told = {"value": value} if isinstance(value, list) else {"score": asdict(value)}
+        told: dict[str, Any] = {"value": value}
+        if isinstance(value, EpochScore):
+            told = {"score": asdict(replace(value, worker=_this_worker()))}
         tune.report(told)  # does not return where the job is to stop
         return True
 
@@ -75,6 +78,11 @@ def run_job(
         named(evaluate)(job, data, report)
     except Exception as error:
         tune.report({"failed": failure_reason(error), "traceback": traceback.format_exc()})
+
+
+def _this_worker() -> str:
+    """This process, for people to read and to tell from all others: HOST/PID."""
+    return f"{socket.gethostname()}/{os.getpid()}"
 
 
 _agreed: NodeFacts | None = None

@@ -13,6 +13,7 @@ from octnas.engine.confirm import confirming_seeds
 from octnas.engine.events import Kind, Listener, SearchEvent, note_early
 from octnas.engine.failures import refuse_if_all_failed
 from octnas.engine.finalists import Finalists
+from octnas.engine.front_drawn import FrontDrawn
 from octnas.engine.jobs import trial_epochs
 from octnas.engine.limits import TimeLimit
 from octnas.engine.run_shared import run_shared
@@ -21,9 +22,7 @@ from octnas.engine.scoring import restricted
 from octnas.errors import Interrupted, RunError, afterwards
 from octnas.front import SearchResult
 from octnas.front.axis import budget_words, device_words, input_words
-from octnas.front.report import front_report
 from octnas.record import (
-    FrontReport,
     RunFolder,
     SearchHeader,
     TrialRecord,
@@ -59,7 +58,8 @@ def new_campaign(
 
     header, proxy = run.header, space.proxy
     # Line by line: what a long search's journal holds, all at once, takes gigabytes.
-    others = [each for each in run.journal.events() if each["event"] not in ("trial", "score", "confirm")]
+    of_trials = ("trial", "score", "confirming", "confirm", "unconfirmed")
+    others = [each for each in run.journal.events() if each["event"] not in of_trials]
     records: dict[str, TrialRecord] = {}
     eta = proxy.rungs.eta
     levels = rung_levels(min_epochs=proxy.rungs.min_epochs, eta=eta, max_epochs=trial_epochs(header, proxy))
@@ -130,12 +130,16 @@ def run_search(
         notes: what its user should know, before anything is trained.
     """
     from octnas.engine.ray_adapter import ray_session, run_trials
+    from octnas.engine.ray_metrics import SearchMetrics
     from octnas.record.background import BackgroundTracker
+    from octnas.record.mlflow_import import import_mlflow
+    from octnas.record.mlflow_system import SystemMetrics
 
     header = run.header
     evaluate = str(header.options["evaluate"])
     troubles: deque[str] = deque()
     tracking = BackgroundTracker(tracker, header, warn=troubles.append)
+    drawn = FrontDrawn(run, warn=troubles.append)
     state = "failed"
     planned = header.trials + len(header.yardsticks)
 
@@ -147,18 +151,24 @@ def run_search(
     def track(event: SearchEvent) -> None:
         if event.kind in ("finished", "confirmed") and event.trial is not None:
             tracking.log_trial(event.trial)
+        if event.finished and event.trial is not None:
+            tracking.refresh(lambda links: drawn.under_way(campaign, links))
         while troubles and event.kind != "note":
             tell(troubles.popleft())
 
-    listeners = [each for each in (track, listener) if each is not None]
+    metrics = SearchMetrics(run.name)
+    listeners = [each for each in (track, metrics, listener) if each is not None]
     try:
         with (
             afterwards(f". Everything measured is kept: `octnas resume {run.name}` goes on"),
             contextlib.ExitStack() as held,
+            SystemMetrics(tracking.log_sample),
         ):
+            held.callback(metrics.close)
             say(_greeting(header, feasible), "begin")
             for text in notes:
                 say(text)
+            import_mlflow()  # Ray Tune is about to, and a thread of ours may be at it
             if header.options.get("init") == "shared" and not run.records():
                 held.enter_context(ray_session(workers, evaluate, images))
                 run_shared(
@@ -187,9 +197,7 @@ def run_search(
                 raise KeyboardInterrupt
             campaign.close()
             result = SearchResult.of(run)
-            report = front_report(result)
-            tracking.log_front(report)
-            _leave_files(run, report, campaign)
+            tracking.refresh(lambda links: drawn.of(result, links))
             refuse_if_all_failed(campaign.records)
             statistics = dict(campaign.statistics())
             run.journal.append({"event": "end", "state": "complete", "reason": campaign.ending, **statistics})
@@ -202,8 +210,9 @@ def run_search(
         sent = _close(run, tracking, state)
     for trouble in troubles:
         campaign.note(trouble)
-    if sent:
-        campaign.note(f"MLflow: {tracker.link()}")
+    links = tracker.links
+    if sent and links is not None:
+        campaign.note(f"MLflow: {links.where(run.name)}")
     return result
 
 
@@ -226,15 +235,6 @@ def _close(run: RunFolder, tracking: BackgroundTracker, state: str) -> bool:
         raise Interrupted(run.name) from None
     finally:
         run.journal.release()
-
-
-def _leave_files(run: RunFolder, report: FrontReport, campaign: Campaign) -> None:
-    """The front's files in the run's folder; the journal has all of it, so a full disk costs these alone."""
-    try:
-        for name, content in report.files.items():
-            (run.path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
-    except OSError as error:
-        campaign.note(f"cannot write the front's files in {run.path}: {error.strerror}")
 
 
 def _greeting(header: SearchHeader, feasible: Feasible) -> str:

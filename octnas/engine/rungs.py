@@ -167,6 +167,16 @@ class Rungs:
         self._yardsticks: set[str] = set()
         self._behind: list[str] = []
 
+    def goes_on(self, record: TrialRecord, score: EpochScore) -> bool:
+        """Whether a trial goes on at once after a score, which is entered where there is a rung."""
+        if score.epoch not in self._rungs or not record.within_budget:
+            return True
+        point = self.point(record, score)
+        if record.yardstick is not None:
+            self.enter(record.id, score.epoch, point)
+            return True
+        return self.decide(record.id, score.epoch, point)
+
     def decide(self, trial_id: str, level: int, point: Point) -> bool:
         """Enters a trial at a rung; says whether it is promoted at once, which one promoted before is."""
         if not math.isfinite(point[0]):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from octnas.front import SearchResult
 from octnas.front.staircase import Staircase
-from octnas.record import Objective, TrialRecord, TrialState
+from octnas.record import Objective, SearchHeader, TrialRecord, TrialState
 
 __all__ = ["Standing"]
 
@@ -16,21 +17,35 @@ class Standing:
     Args:
         limit: the most that a trial costs by the objective: GFLOPs or ms.
         objective: of the search.
+        header: of the search; None: `so_far` is not asked for.
     """
 
-    def __init__(self, *, limit: float, objective: Objective = "gflops") -> None:
+    def __init__(
+        self, *, limit: float, objective: Objective = "gflops", header: SearchHeader | None = None
+    ) -> None:
         self.finished = 0
         """Trials that are final."""
         self.only_failures = True
         """Whether no final trial is anything but failed."""
+        self.states = dict.fromkeys(TrialState, 0)
+        """How many trials are in each state."""
         self._limit = limit
         self._objective: Objective = objective
+        self._header = header
         self._front = Staircase()
-        self._yardsticks: set[str] = set()
+        self._members: dict[str, TrialRecord] = {}
+        self._yardsticks: dict[str, TrialRecord] = {}
+        self._so_far: SearchResult | None = None
         self._best: str | None = None
         self._stale = False
         self._spent = [0.0, 0]
         self._complete = [0.0, 0]
+
+    def move(self, before: TrialRecord | None, after: TrialRecord) -> None:
+        """A trial that began (None), or whose state may have changed."""
+        if before is not None:
+            self.states[before.state] -= 1
+        self.states[after.state] += 1
 
     def finish(self, record: TrialRecord) -> None:
         """Takes in a trial that is final; each once."""
@@ -43,12 +58,17 @@ class Standing:
         self._complete = [self._complete[0] + record.seconds, self._complete[1] + 1]
         cost, accuracy = record.cost(self._objective), record.accuracy
         assert accuracy is not None
+        if record.yardstick is not None:
+            self._yardsticks[record.id] = record
+            self._so_far = None
         if not record.within_budget or cost > self._limit:
             return
-        if record.yardstick is not None:
-            self._yardsticks.add(record.id)
-        if self._front.add(record.id, cost, accuracy) is not None:
-            self._stale = True
+        beaten = self._front.add(record.id, cost, accuracy)
+        if beaten is not None:
+            self._stale, self._so_far = True, None
+            self._members[record.id] = record
+            for each in beaten:
+                del self._members[each]
 
     @property
     def front(self) -> int:
@@ -64,6 +84,17 @@ class Standing:
         if self._stale:
             self._best, self._stale = self._find(records), False
         return None if self._best is None else records[self._best]
+
+    def so_far(self) -> SearchResult | None:
+        """The front and the complete yardsticks as they ended, as a result of their own; None: no header.
+
+        The same object until one of them changes, so that what is made of it can be kept.
+        """
+        if self._so_far is None and self._header is not None:
+            records = {**self._members, **self._yardsticks}.values()
+            started = sorted(records, key=lambda each: (len(each.id), each.id))  # ids are numbers
+            self._so_far = SearchResult(header=self._header, records=tuple(started))
+        return self._so_far
 
     @property
     def seconds(self) -> float | None:

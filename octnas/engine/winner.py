@@ -12,9 +12,11 @@ from octnas.architecture import Architecture
 from octnas.data import ImageSet, StreamedSplit, load_data
 from octnas.engine.checks import data_source
 from octnas.engine.export_run import chosen_trial, training_folder
+from octnas.engine.front_drawn import FrontDrawn
 from octnas.engine.initial import chosen_weights, fitted_weights, init_words
 from octnas.engine.inputs import shape_words
 from octnas.errors import RunError, afterwards, unknown_name
+from octnas.front import SearchResult
 from octnas.machine import usable_cores
 from octnas.record import EpochScore, RunFolder
 from octnas.record.tracking_store import resolve_store
@@ -78,24 +80,29 @@ def train(
         TrackingError: the store cannot be reached: before the training, or after it, when its files are kept.
     """
     from octnas.record.mlflow_adapter import Tracker
+    from octnas.record.mlflow_import import import_mlflow
+    from octnas.record.mlflow_system import Sample, SystemMetrics
 
     run = RunFolder.open(name)
     record = chosen_trial(run, trial_id)
     tracker = Tracker(resolve_store(tracking_uri, run.header.tracking_uri))
-    report = train_winner(
-        run,
-        record.id,
-        scale=scale,
-        epochs=epochs,
-        data=data,
-        seed=seed,
-        init=init,
-        workers=workers,
-        cluster=cluster,
-        choices=choices,
-        progress=_print_epoch,
-        notice=_print,
-    )
+    import_mlflow()  # before a thread and Ray may do so both at once
+    samples: list[Sample] = []
+    with SystemMetrics(samples.append):
+        report = train_winner(
+            run,
+            record.id,
+            scale=scale,
+            epochs=epochs,
+            data=data,
+            seed=seed,
+            init=init,
+            workers=workers,
+            cluster=cluster,
+            choices=choices,
+            progress=_print_epoch,
+            notice=_print,
+        )
     with afterwards(f"; the training is kept all the same: {report.checkpoint}"):
         tracker.log_training(
             run.header,
@@ -115,7 +122,10 @@ def train(
                 **{name: getattr(report.settings, name) for name in _TRACKED},
             },
             scores=report.scores,
+            samples=samples,
         )
+        shown = FrontDrawn(run, warn=_print).of(SearchResult.of(run), None)
+        tracker.log_files(run.header, shown.files)
     return report.to_dict()
 
 

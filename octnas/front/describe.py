@@ -45,10 +45,10 @@ SLOWER_NOTE = f"{SLOWER}: predicted to take longer than the plain network of its
 
 def alphas_by_stage(architecture: Architecture) -> dict[int, tuple[float, ...]]:
     """The alphas of the searched convolutions, in order, by stage (1 is the first after the stem)."""
-    stages: dict[int, tuple[float, ...]] = {}
+    stages: dict[int, list[float]] = {}
     for slot, alpha in zip(architecture.table().slots, architecture.alphas, strict=True):
-        stages[slot.stage] = (*stages.get(slot.stage, ()), alpha)
-    return stages
+        stages.setdefault(slot.stage, []).append(alpha)
+    return {stage: tuple(alphas) for stage, alphas in stages.items()}
 
 
 def stages(record: TrialRecord | SharedScore) -> list[str]:

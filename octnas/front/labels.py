@@ -11,7 +11,7 @@ from octnas.front.layers import Layers, staircase
 from octnas.front.result import SearchResult
 from octnas.record import TrialRecord
 
-__all__ = ["Canvas", "Label", "place_labels"]
+__all__ = ["Canvas", "Label", "label_text", "place_labels"]
 
 Anchor = Literal["left", "center", "right"]
 _Box = tuple[float, float, float, float]
@@ -68,7 +68,7 @@ def place_labels(result: SearchResult, layers: Layers, canvas: Canvas) -> list[L
     taken += _bar_boxes(layers, canvas)
     labels = []
     for record in layers.named(result):
-        text = _text(record, layers) + (", 3D" if record in layers.volumetric else "")
+        text = label_text(record, layers)
         half = canvas.character * len(text) / 2
         x, y = place(record)
         options = []
@@ -76,7 +76,8 @@ def place_labels(result: SearchResult, layers: Layers, canvas: Canvas) -> list[L
             dx, dy = canvas.line * lines_x, canvas.line * lines_y
             box = _box(x + dx + 2 * _SHIFT[anchor] * half, y + dy, half, canvas.line / 2)
             options.append((box, dx, dy, anchor))
-        box, dx, dy, anchor = min(options, key=lambda option: _clash(option[0], taken, canvas))
+        near = _near([option[0] for option in options], taken)
+        box, dx, dy, anchor = min(options, key=lambda option: _clash(option[0], near, canvas))
         taken.append(box)
         labels.append(Label(record=record, text=text, dx=dx, dy=dy, anchor=anchor))
     return labels
@@ -109,18 +110,25 @@ def _bar_boxes(layers: Layers, canvas: Canvas) -> list[_Box]:
     return boxes
 
 
-def _text(record: TrialRecord, layers: Layers) -> str:
+def label_text(record: TrialRecord, layers: Layers) -> str:
+    """ "best: trial 5", "uniform-0.25" or, for what lies beyond the picture's right edge, "plain, 4.09 →"."""
+    dims = ", 3D" if record in layers.volumetric else ""
     if record.yardstick is None:
-        return f"best: trial {record.id}{', slower than plain' if record in layers.slower else ''}"
-    return (
-        f"{record.yardstick}, {layers.axis.cost(record):.2f} →"
-        if layers.is_beyond(record)
-        else record.yardstick
-    )
+        return f"best: trial {record.id}{', slower than plain' if record in layers.slower else ''}{dims}"
+    cost = f", {layers.axis.cost(record):.2f} →" if layers.is_beyond(record) else ""
+    return f"{record.yardstick}{dims}{cost}"
 
 
 def _box(x: float, y: float, half_width: float, half_height: float) -> _Box:
     return x - half_width, y - half_height, x + half_width, y + half_height
+
+
+def _near(boxes: Sequence[_Box], others: Sequence[_Box]) -> list[_Box]:
+    """Those of the others that may touch any of the boxes, of thousands a few."""
+    left, low = (min(box[side] for box in boxes) for side in (0, 1))
+    right, high = (max(box[side] for box in boxes) for side in (2, 3))
+    reached = (each for each in others if each[0] < right and each[2] > left)
+    return [each for each in reached if each[1] < high and each[3] > low]
 
 
 def _clash(box: _Box, others: Sequence[_Box], canvas: Canvas) -> float:
@@ -129,7 +137,8 @@ def _clash(box: _Box, others: Sequence[_Box], canvas: Canvas) -> float:
     for other in others:
         width = min(box[2], other[2]) - max(box[0], other[0])
         height = min(box[3], other[3]) - max(box[1], other[1])
-        shared += max(0.0, width) * max(0.0, height)
+        if width > 0 and height > 0:
+            shared += width * height
     outside = max(0.0, -box[0]) + max(0.0, box[2] - canvas.width)
     outside += max(0.0, -box[1]) + max(0.0, box[3] - canvas.height)
     return shared + 10 * canvas.line * outside

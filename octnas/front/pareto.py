@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from octnas.record import Objective, TrialRecord, TrialState
 
-__all__ = ["best", "hypervolume", "pareto_front"]
+__all__ = ["best", "hypervolume", "pareto_front", "takes_part"]
 
 
 def pareto_front(
@@ -27,7 +27,7 @@ def pareto_front(
         limit: largest cost on the front: the budget, or the largest of the space.
         objective: which cost.
     """
-    taking_part = [record for record in records if _takes_part(record, limit, objective)]
+    taking_part = [record for record in records if takes_part(record, limit, objective)]
     front: list[TrialRecord] = []
     highest = float("-inf")
     for record in sorted(taking_part, key=lambda each: (each.cost(objective), -_accuracy(each))):
@@ -63,7 +63,8 @@ def best(records: Iterable[TrialRecord], limit: float, objective: Objective = "g
     return max(candidates, key=lambda each: (_accuracy(each), -each.cost(objective)), default=None)
 
 
-def _takes_part(record: TrialRecord, limit: float, objective: Objective) -> bool:
+def takes_part(record: TrialRecord, limit: float, objective: Objective) -> bool:
+    """Whether a trial may be on the front: it is complete and within every budget."""
     done = record.state is TrialState.COMPLETE and record.within_budget
     return done and record.cost(objective) <= limit
 

@@ -1,4 +1,4 @@
-"""The front as a tracking store shows it: a description, two tables and two pictures."""
+"""The front as a tracking store shows it: a description, tables, a page and pictures."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from octnas.front.result import SearchResult
 from octnas.front.shared import Shared
 from octnas.front.shared_text import SHARED_HEAD, shared_lines, warning_lines
 from octnas.front.text import state_counts
-from octnas.front.verdict import SEEDS_HEAD, confirmed_lines, verdict
+from octnas.front.verdict import SEEDS_HEAD, confirmed_lines, verdict_sentences
 from octnas.record import FrontReport
+from octnas.record.links import RunLinks
 from octnas.record.tracking_values import seed_values
 
 __all__ = ["front_report"]
@@ -48,14 +49,21 @@ _COLUMNS = (
 )
 
 
+_SMALL_PX = 640
 _SPACE = "&emsp;"
 """Sets the columns apart: MLflow's page puts no space between them."""
 
 
-def front_report(result: SearchResult) -> FrontReport:
-    """Description, front.csv, trials.csv, front.html and front.png of a search as it stands, and shared.csv
-    with its shared scores, if it has any weights that are shared."""
+def front_report(result: SearchResult, links: RunLinks | None = None) -> FrontReport:
+    """Description, front.csv, trials.csv, front.html and front.png of a search as it stands, front-small.png,
+    which the description shows, and shared.csv with its shared scores, if it has any weights that are shared.
+
+    Args:
+        result: of the search.
+        links: from the page to the runs in MLflow, as far as these are there.
+    """
     front = {record.id for record in result.front}
+    picture = png_bytes(result)
     return FrontReport(
         note=_note(result),
         hypervolume=result.hypervolume,
@@ -64,15 +72,28 @@ def front_report(result: SearchResult) -> FrontReport:
         files={
             "front.csv": _table(result, front),
             "trials.csv": _table(result, {record.id for record in result.trials}),
-            "front.html": html_page(result),
-            "front.png": png_bytes(result),
+            "front.html": html_page(result, links=None if links is None else {result.name: links}),
+            "front.png": picture,
+            "front-small.png": _small(picture),
             **({} if result.shared is None else {"shared.csv": _scores(result.shared)}),
         },
         hypervolumes=tuple(volume for _, volume in result.hypervolume_by_trial),
         claim=_claim_values(result.claim),
         shared=_shared_values(result),
         outcome=None if result.claim is None else result.claim.outcome,
+        front=tuple(record.id for record in result.front),
     )
+
+
+def _small(picture: bytes) -> bytes:
+    """The picture 640 px wide: MLflow's page draws those of a description as wide as they are, and pushes out
+    of the window what is beside them."""
+    from PIL import Image
+
+    whole, small = Image.open(io.BytesIO(picture)).convert("RGB"), io.BytesIO()
+    size = (_SMALL_PX, round(whole.height * _SMALL_PX / whole.width))
+    whole.resize(size, Image.Resampling.LANCZOS).save(small, format="PNG", optimize=True)
+    return small.getvalue()
 
 
 def _claim_values(claim: Claim | None) -> dict[str, float]:
@@ -108,7 +129,8 @@ def _shared_values(result: SearchResult) -> dict[str, float]:
 
 
 def _note(result: SearchResult) -> str:
-    """What was found, in Markdown: the best candidate, the verdict, and the front beside the yardsticks."""
+    """What was found, in Markdown: in two sentences, then the rest of the verdict, and the front beside the
+    yardsticks."""
     if result.best is None:
         found = f"**No candidate is on the front yet** ({state_counts(result)})."
     else:
@@ -117,7 +139,8 @@ def _note(result: SearchResult) -> str:
             f"**Best candidate: trial {best.id}**, {best.architecture.backbone}, {percent(best.accuracy)} at "
             f"{result.axis.figures(best)} under a budget of {budget_words(result.header)}."
         )
-    parts = [f"{found} {verdict(result)}", *_markdown_table(result)]
+    first, *rest = verdict_sentences(result)
+    parts = [f"{found} {first}", *([" ".join(rest)] if rest else []), *_markdown_table(result)]
     if confirmed := confirmed_lines(result):
         parts.append("\n".join((f"{SEEDS_HEAD}\n", *(f"- {line}" for line in confirmed))))
     if lines := shared_lines(result):

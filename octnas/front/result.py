@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -13,9 +13,13 @@ from octnas.front.axis import Axis
 from octnas.front.claim import Claim, claim
 from octnas.front.correlation import Agreement
 from octnas.front.describe import networks_document, slower_than_plain
-from octnas.front.shared import Shared, own_agreement, shared_of
+from octnas.front.shared import Shared, own_agreement
+from octnas.front.spans import Span
+from octnas.front.staircase import Staircase
+from octnas.front.told import Told
 from octnas.front.trust import rank_warning
 from octnas.record import Objective, RunFolder, SearchHeader, TrialRecord, TrialState, replay
+from octnas.record.trainings import Training, trainings
 
 __all__ = ["SearchResult"]
 
@@ -26,7 +30,8 @@ class SearchResult:
 
     `finished` are the ids of the complete trials in the order in which they became so, as a run's journal
     tells; where it is not known it is empty, and `hypervolume_by_trial` takes the order of starting. `shared`
-    is what the run knows of shared weights, `rank_warning` what `octnas rank` found against its proxy.
+    is what the run knows of shared weights, `rank_warning` what `octnas rank` found against its proxy,
+    `spans` which worker trained what when, `trainings` what `octnas train` made of its trials.
     """
 
     header: SearchHeader
@@ -34,6 +39,8 @@ class SearchResult:
     finished: tuple[str, ...] = field(default=(), compare=False)
     shared: Shared | None = None
     rank_warning: str | None = None
+    spans: tuple[Span, ...] = field(default=(), compare=False)
+    trainings: tuple[Training, ...] = field(default=(), compare=False)
 
     @classmethod
     def from_run(cls, name: str) -> SearchResult:
@@ -51,25 +58,33 @@ class SearchResult:
         Raises:
             RunError: the journal cannot be read.
         """
-        finished: dict[str, None] = {}
-        others: list[dict[str, Any]] = []
+        told = Told()
+        records = replay(told.passing(run.journal.events()))
+        return cls.told_of(run, records, told)
 
-        def noted() -> Iterator[dict[str, Any]]:
-            for event in run.journal.events():
-                if event["event"] == "trial":
-                    if event["trial"]["state"] == str(TrialState.COMPLETE):
-                        finished[str(event["trial"]["id"])] = None
-                elif event["event"] not in ("score", "confirm"):
-                    others.append(event)
-                yield event
-
+    @classmethod
+    def told_of(cls, run: RunFolder, records: Iterable[TrialRecord], told: Told) -> SearchResult:
+        """The result of an open run whose records are known, and what else its journal tells."""
         return cls(
             header=run.header,
-            records=tuple(replay(noted())),
-            finished=tuple(finished),
-            shared=shared_of(run.header, others),
+            records=tuple(records),
+            finished=told.finished,
+            shared=told.shared(run.header),
             rank_warning=rank_warning(run),
+            spans=told.spans(),
+            trainings=trainings(run),
         )
+
+    def __repr__(self) -> str:
+        from octnas.front.inline import one_line
+
+        return one_line(self)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows; see `octnas.front.inline`."""
+        from octnas.front.inline import inline_html
+
+        return inline_html(self)
 
     @property
     def name(self) -> str:
@@ -155,13 +170,16 @@ class SearchResult:
         place = {trial_id: number for number, trial_id in enumerate(self.finished)}
         complete = [record for record in self.records if record.state is TrialState.COMPLETE]
         complete.sort(key=lambda record: place.get(record.id, len(place)))
-        front: list[TrialRecord] = []
+        known = {record.id: record for record in complete}
+        front = Staircase()
         volumes: list[tuple[TrialRecord, float]] = []
         volume = 0.0
         for record in complete:
-            grown = pareto.pareto_front([*front, record], self.limit, self.objective)
-            if record in grown:
-                front, volume = grown, pareto.hypervolume(grown, self.limit, self.objective)
+            if pareto.takes_part(record, self.limit, self.objective):
+                cost, accuracy = record.cost(self.objective), record.accuracy or 0.0
+                if front.add(record.id, cost, accuracy) is not None:
+                    members = [known[each] for each in front]
+                    volume = pareto.hypervolume(members, self.limit, self.objective)
             volumes.append((record, volume))
         return tuple(volumes)
 

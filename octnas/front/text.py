@@ -20,6 +20,7 @@ from octnas.front.describe import (
 )
 from octnas.front.result import SearchResult
 from octnas.front.shared_text import SHARED_HEAD, shared_lines, warning_lines
+from octnas.front.terminal import FrontChart
 from octnas.front.verdict import SEEDS_HEAD, confirmed_lines, verdict
 from octnas.record import TrialState, run_path
 
@@ -109,7 +110,9 @@ def result_text(result: SearchResult) -> RenderableType:
     lines = confirmed_lines(result)
     confirmed = [Text(line) for line in ([SEEDS_HEAD, *(f"  {each}" for each in lines), ""] if lines else [])]
     networks = [Text(line) for line in network_lines(result.header.options)]
-    parts: list[RenderableType] = [Text(head), *networks, front_table(result), *confirmed, *reasons]
+    scored = any(record.accuracy is not None for record in result.trials) or result.shared is not None
+    chart: list[RenderableType] = [Text(""), FrontChart(result=result), Text("")] if scored else []
+    parts: list[RenderableType] = [Text(head), *networks, *chart, front_table(result), *confirmed, *reasons]
     parts.append(Text(f"\n{verdict(result)}" if reasons or not confirmed else verdict(result)))
     if lines := shared_lines(result):
         parts.append(Text("\n".join((f"\n{SHARED_HEAD}", *(f"  {each}" for each in lines)))))

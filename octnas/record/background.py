@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from octnas.errors import TrackingError
+from octnas.record.links import RunLinks
+from octnas.record.mlflow_system import Sample
+from octnas.record.pace import Pace
 from octnas.record.runs import SearchHeader
 from octnas.record.tracking_store import retry_pause
 from octnas.record.tracking_values import FrontReport
@@ -16,7 +20,13 @@ from octnas.record.trial import TrialRecord
 if TYPE_CHECKING:
     from octnas.record.mlflow_adapter import Tracker
 
-__all__ = ["BackgroundTracker"]
+__all__ = ["BackgroundTracker", "Draw"]
+
+Draw = Callable[[RunLinks | None], FrontReport]
+"""Makes what a search shows of its front as it stands, with links to the runs that the store has so far."""
+
+_SAMPLES = 1000
+"""Of this machine, that wait for a store at most; the oldest go first."""
 
 _LAST_PAUSE = 2.0
 """Seconds, at most, between the tries of a search that has ended and waits for its store."""
@@ -30,6 +40,9 @@ class BackgroundTracker:
     first one, what was not sent is kept, and it is tried again every `retry_seconds` (default `retry_pause`)
     and when the search ends; `warn` is called again if something is not there by then. The journal stays the
     truth: `sync` with its records makes the store equal to it.
+
+    What shows the front (`refresh`) is drawn in the thread as well: at `pace` while the search goes on, also
+    where the store is away, and once at its end.
     """
 
     def __init__(
@@ -39,6 +52,7 @@ class BackgroundTracker:
         *,
         warn: Callable[[str], None],
         retry_seconds: float | None = None,
+        pace: Pace | None = None,
     ) -> None:
         self._tracker = tracker
         self._header = header
@@ -46,7 +60,12 @@ class BackgroundTracker:
         self._retry_seconds = retry_pause() if retry_seconds is None else retry_seconds
         self._changed = threading.Condition()
         self._trials: dict[str, TrialRecord] = {}
+        self._pace = pace or Pace()
+        self._draw: Draw | None = None
+        self._drawn: tuple[Draw, RunLinks | None] | None = None
+        self._undrawn = False
         self._report: FrontReport | None = None
+        self._samples: deque[Sample] = deque(maxlen=_SAMPLES)
         self._end: str | None = None
         self._started = False
         self._warned = False
@@ -69,10 +88,20 @@ class BackgroundTracker:
             self._trials[record.id] = record
             self._changed.notify_all()
 
-    def log_front(self, report: FrontReport) -> None:
-        """Queues the front in place of an older one."""
+    def refresh(self, draw: Draw) -> None:
+        """Says that the front may look different; `draw` is called in the thread, when it is time.
+
+        A failure of it is a warning, once, and never the search's.
+        """
         with self._changed:
-            self._report = report
+            known, self._draw = self._draw is not None, draw
+            if not known:
+                self._changed.notify_all()
+
+    def log_sample(self, sample: Sample) -> None:
+        """Queues what this machine does."""
+        with self._changed:
+            self._samples.append(sample)
             self._changed.notify_all()
 
     def sync(self, records: Iterable[TrialRecord]) -> None:
@@ -92,7 +121,8 @@ class BackgroundTracker:
         """Sends what is left and closes the search's run as "complete", "interrupted" or "failed".
 
         A store that is away is waited for, at most `timeout` seconds. Whether it has everything, the end and
-        all files too; where it has not, `warn` has said so, whatever it had said before.
+        all files too; where it has not, `warn` has said so, whatever it had said before. The front is drawn
+        either way.
         """
         with self._changed:
             self._end = state
@@ -101,6 +131,7 @@ class BackgroundTracker:
             self._changed.notify_all()
         self._thread.join(timeout)
         late = self._thread.is_alive()
+        self._draw_front()  # where the thread still waits for the store, or has given it up
         with self._changed:
             if self._whole:
                 return True
@@ -114,12 +145,16 @@ class BackgroundTracker:
 
     # ---------------------------------------------------------------- the thread
     def _pending(self) -> bool:
-        return bool(self._trials or self._report or not self._started)
+        return bool(self._trials or self._report or self._samples or not self._started)
 
     def _work(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(self._may_send, self._patience())
+                self._changed.wait_for(lambda: self._may_draw() or self._may_send(), self._patience())
+                draws = self._may_draw()
+            if draws:
+                self._draw_front()
+            with self._changed:
                 if not self._may_send():
                     continue
             try:
@@ -128,7 +163,7 @@ class BackgroundTracker:
                         self._whole = True
                     return
             except Exception as error:  # nothing that happens here may end the search
-                reason = " ".join(f"{error}".split()) or type(error).__name__
+                reason = _reason(error)
                 with self._changed:
                     self._reason = reason
                     pause = self._retry_seconds
@@ -140,12 +175,40 @@ class BackgroundTracker:
                     self._retry_at = time.monotonic() + pause
                 self._complain(reason)
 
+    def _may_draw(self) -> bool:
+        """Whether the front is drawn now; at the end that comes after the last trials are sent."""
+        return self._draw is not None and self._end is None and not self._pace.left
+
     def _may_send(self) -> bool:
         return (self._pending() or self._end is not None) and time.monotonic() >= self._retry_at
 
     def _patience(self) -> float | None:
-        """Seconds until a retry, None: until something is queued."""
-        return max(0.0, self._retry_at - time.monotonic()) if self._retry_at > time.monotonic() else None
+        """Seconds until a retry or until the front is drawn again, None: until something is queued."""
+        waits = [self._retry_at - time.monotonic()] if self._retry_at > time.monotonic() else []
+        if self._draw is not None and self._end is None:
+            waits.append(self._pace.left)
+        return min(waits) if waits else None
+
+    def _draw_front(self) -> None:
+        """Draws the front, if it may look different, and queues it in place of an older one."""
+        with self._changed:
+            draw, self._draw = self._draw, None
+        if draw is None:
+            return
+        links = self._tracker.links
+        self._drawn = (draw, links)
+        self._pace.begin()
+        try:
+            report = draw(links)
+        except Exception as error:  # whatever a page meets, what was measured is in the journal
+            with self._changed:
+                warned, self._undrawn = self._undrawn, True
+            if not warned:
+                self._warn(f"the front could not be drawn, the search goes on: {_reason(error)}")
+        else:
+            with self._changed:
+                self._report = report
+        self._pace.end()
 
     def _send_all(self) -> bool:
         """Sends what is queued; whether the search's run is closed."""
@@ -161,8 +224,23 @@ class BackgroundTracker:
                     break
                 waiting = tuple(self._trials.values())
             self._send_trials(waiting)
+        if end is not None:
+            if self._drawn is not None and self._drawn[1] != self._tracker.links:
+                self.refresh(self._draw or self._drawn[0])  # trials have got their runs since
+            self._draw_front()
+            with self._changed:
+                report = self._report
+        with self._changed:
+            samples = tuple(self._samples)
+        if samples:
+            self._tracker.log_samples(samples)
+            with self._changed:
+                while self._samples and self._samples[0].at <= samples[-1].at:
+                    self._samples.popleft()
         if report is not None:
+            self._pace.go_on()
             self._tracker.log_front(report)
+            self._pace.end()
             with self._changed:
                 if self._report is report:
                     self._report = None
@@ -198,3 +276,7 @@ class BackgroundTracker:
             warned, self._warned = self._warned, True
         if not warned:
             self._warn(f"tracking is behind, the search goes on and its journal is whole: {reason}")
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(f"{error}".split()) or type(error).__name__

@@ -7,8 +7,11 @@ key "event"; these are read here, all others are kept for whoever wrote them and
 - {"event": "search", "schema_version": 1, "header": {...}}: the first line (`octnas.record.runs`)
 - {"event": "trial", "trial": {...}}: a `TrialRecord` as it stood then; the last one of an id counts
 - {"event": "score", "id": "3", "score": {...}}: one `EpochScore` of a trial that is under way
-- {"event": "confirm", "id": "3", "seed": 1000, "accuracy": 0.81, "test_accuracy": 0.8, "seconds": 41.2}: one
-  more training of a trial's architecture, to confirm a claim; without test images no "test_accuracy"
+- {"event": "confirming", "id": "3", "seed": 1000}: one more training of a trial's architecture begins, to
+  confirm a claim
+- {"event": "confirm", "id": "3", "seed": 1000, "accuracy": 0.81, "test_accuracy": 0.8, "seconds": 41.2,
+  "worker": "node-1/4711"}: it is done; without test images no "test_accuracy", "seconds" of its last epoch
+- {"event": "unconfirmed", "id": "3", "seed": 1000, "reason": "..."}: it failed
 - {"event": "end", "state": "complete" | "interrupted" | "failed"} and {"event": "resume"}
 
 Of a search that begins with shared weights also these (`octnas.record.shared`), before any trial:
@@ -23,7 +26,7 @@ Of a search that begins with shared weights also these (`octnas.record.shared`),
   with "latency_ms" where latency is predicted; without an accuracy (null) it has a "reason" why there is none
 - {"event": "predictor", ...}: what ranked the rest of the space, and how well (`octnas.engine.predictor`)
 
-"time" (seconds since 1970) is added to each for people to read.
+"time" (seconds since 1970) is added to each for people to read, and for pictures of who trained what when.
 """
 
 from __future__ import annotations
@@ -92,14 +95,24 @@ class Journal:
         """The latest state of each trial, in the order in which they started; see `replay`."""
         return replay(self.events())
 
-    def _lines(self) -> Iterator[tuple[Event, int]]:
-        """Each event, and where in the file its line ends.
+    def after(self, end: int) -> Iterator[tuple[Event, int]]:
+        """Each event after the first `end` bytes, and where in the file its line ends, for who follows a
+        search that runs.
+
+        Raises:
+            RunError: as `events`.
+        """
+        return self._lines(end)
+
+    def _lines(self, end: int = 0) -> Iterator[tuple[Event, int]]:
+        """Each event after `end`, and where in the file its line ends.
 
         What has no end of line yet is the last: a search that runs may be writing the other half just now.
         """
-        end, damaged = 0, 0
+        damaged = 0
         try:
             with self.path.open("rb") as file:
+                file.seek(end)
                 for number, line in enumerate(file, start=1):
                     end += len(line)
                     if not line.strip():
@@ -222,14 +235,14 @@ class Journal:
 
     def append_confirmation(self, trial_id: str, seed: int, score: EpochScore) -> None:
         """Writes the last score of one more training of a trial's architecture."""
-        test = {} if score.test_accuracy is None else {"test_accuracy": score.test_accuracy}
+        told = {"test_accuracy": score.test_accuracy, "worker": score.worker}
         self.append(
             {
                 "event": "confirm",
                 "id": trial_id,
                 "seed": seed,
                 "accuracy": score.accuracy,
-                **test,
+                **{key: value for key, value in told.items() if value is not None},
                 "seconds": round(score.seconds, 3),
             }
         )

@@ -12,22 +12,25 @@ import json
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from octnas.record.links import RunLinks
+from octnas.record.mlflow_children import Child, only_children, only_search
 from octnas.record.mlflow_client import Connection
 from octnas.record.mlflow_models import register_model
-from octnas.record.mlflow_runs import Files, Runs, fullest
+from octnas.record.mlflow_runs import Files, Runs
+from octnas.record.mlflow_system import Sample, sampled
+from octnas.record.mlflow_view import SHARED_VIEW, charts_view, with_links
 from octnas.record.ranking import rank_metrics
 from octnas.record.runs import SearchHeader
-from octnas.record.tracking_store import SHARED_VIEW, run_link, with_links
 from octnas.record.tracking_values import (
     FrontReport,
     architecture_params,
     curves,
     record_tags,
     record_values,
+    search_identity,
     search_params,
     search_tags,
     values_at,
@@ -36,38 +39,12 @@ from octnas.record.trial import EpochScore, TrialRecord, TrialState
 
 if TYPE_CHECKING:
     import numpy as np
-    from mlflow.entities import Run
 
 __all__ = ["Tracker"]
 
 # MLflow draws "KILLED" as it draws "FAILED"; that a trial was stopped is in its tag octnas.state.
 _STATUS = {TrialState.COMPLETE: "FINISHED", TrialState.STOPPED: "FINISHED", TrialState.FAILED: "FAILED"}
 _END = {"complete": "FINISHED", "interrupted": "KILLED", "failed": "FAILED"}
-_OPEN = ("RUNNING", "SCHEDULED")
-
-
-@dataclass(kw_only=True, slots=True)
-class _Child:
-    """A trial's run: its start in ms since 1970, the record that it shows, and what it holds."""
-
-    run_id: str
-    start: int
-    shows: str = ""
-    under_way: bool = True
-    has_params: bool = False
-    has_architecture: bool = False
-    scores: dict[int, EpochScore] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, run: Run) -> _Child:
-        return cls(
-            run_id=run.info.run_id,
-            start=run.info.start_time,
-            shows=run.data.tags.get("octnas.record", ""),
-            under_way=run.info.status in _OPEN,
-            has_params=bool(run.data.params),
-            has_architecture="octnas.architecture" in run.data.tags,
-        )
 
 
 class Tracker:
@@ -82,16 +59,18 @@ class Tracker:
         self.uri = self._connection.uri
         self._files = Files()
         self._parent: str | None = None
-        self._search = ""
-        self._children: dict[str, _Child] = {}
+        self._experiment_id = ""
+        self._start = 0
+        self._header: SearchHeader | None = None
+        self._children: dict[str, Child] = {}
 
     def start_search(self, header: SearchHeader) -> str:
         """The search's parent run, found again or created, and open; returns its id."""
 
         def work(runs: Runs) -> str:
-            run = _only_search(runs, header)
+            run = only_search(runs, header)
             if run is None:
-                run = runs.create(_search_identity(header), name=header.name, tags=search_tags(header))
+                run = runs.create(search_identity(header), name=header.name, tags=search_tags(header))
             elif run.info.status != "RUNNING":
                 runs.client.update_run(run.info.run_id, status="RUNNING")
             run_id = str(run.info.run_id)
@@ -101,12 +80,22 @@ class Tracker:
                 told = {"octnas.space": header.space or "of a file"}
                 if self._files.put(runs, run_id, {"space.yaml": header.space_yaml}, told):
                     runs.write(run_id, tags=told)
-            runs.client.set_experiment_tag(runs.experiment_id, *SHARED_VIEW)
-            self._children = _only_children(runs, run_id)
-            self._parent, self._search = run_id, header.name
+            for view in (SHARED_VIEW, charts_view(header)):
+                runs.client.set_experiment_tag(runs.experiment_id, *view)
+            self._children = only_children(runs, run_id)
+            self._parent, self._header = run_id, header
+            self._experiment_id, self._start = runs.experiment_id, int(run.info.start_time)
             return run_id
 
         return self._connection.done(work)
+
+    @property
+    def links(self) -> RunLinks | None:
+        """Where the search and the trials that the store has are seen; None before `start_search`."""
+        if self._parent is None:
+            return None
+        trials = {trial_id: child.run_id for trial_id, child in self._children.copy().items()}
+        return RunLinks(uri=self.uri, experiment_id=self._experiment_id, run_id=self._parent, trials=trials)
 
     def log_trial(self, record: TrialRecord) -> None:
         """Brings the trial's child run to what the record says; creates it if there is none.
@@ -146,7 +135,8 @@ class Tracker:
         child.shows, child.under_way = shows, not record.state.final
 
     def log_front(self, report: FrontReport) -> None:
-        """Puts the front's files, its description, its hypervolume and its claim on the search's run.
+        """Puts the front's files, its description, its hypervolume and its claim on the search's run, and
+        says of each trial whether it is a member.
 
         The hypervolume is a curve with a step for each complete trial; steps that the run has are not sent
         again, so after a resume it goes on where it ended.
@@ -168,11 +158,24 @@ class Tracker:
             latest = runs.client.get_run(run_id).data.metrics
             if any(latest.get(name) != value for name, value in figures.items()):
                 metrics += values_at(figures, report.finished, now)
-            note = with_links(report.note, runs.experiment_id, run_id)
+            note = with_links(report.note, self._need_header(), runs.experiment_id, run_id)
             tags = {"octnas.claim": report.outcome} if report.outcome else {}
             runs.write(run_id, metrics=metrics, tags={"mlflow.note.content": note, **tags})
+            self._tell_members(runs, frozenset(report.front))
 
         self._connection.done(work)
+
+    def log_samples(self, samples: Iterable[Sample]) -> None:
+        """Puts what this machine did on the search's run; its steps are seconds since the run began."""
+        values = sampled(samples, self._start)
+        self._connection.done(lambda runs: runs.write(self._need_parent(), metrics=values))
+
+    def _tell_members(self, runs: Runs, front: frozenset[str]) -> None:
+        """A trial's run says whether the trial is on the front; a call for each of which that is new."""
+        for trial_id, child in self._children.items():
+            if child.on_front != (trial_id in front):
+                runs.client.set_tag(child.run_id, "octnas.on_front", str(not child.on_front).lower())
+                child.on_front = not child.on_front
 
     def finish(self, state: str) -> None:
         """Closes the search's run ("complete", "interrupted" or "failed") and the trials left open in it."""
@@ -208,16 +211,23 @@ class Tracker:
         test_accuracy: float | None = None,
         params: Mapping[str, Any] | None = None,
         scores: Iterable[EpochScore] = (),
+        samples: Iterable[Sample] = (),
     ) -> str:
-        """A run for one training of a winner, a child of its search's run; returns its id."""
+        """A run for one training of a winner, a child of its search's run; returns its id.
+
+        Args:
+            samples: of this machine while it trained.
+        """
         metrics = {"accuracy": accuracy, "gflops": record.gflops, "params": float(record.params)}
         if test_accuracy is not None:
             metrics["test_accuracy"] = test_accuracy
         points, more = tuple(scores), {"scale": scale, "epochs": epochs, **(params or {})}
+        told = tuple(samples)
         token, name = _token("train", record), f"train {record.id} ({scale})"
 
         def fill(runs: Runs, run_id: str, start: int) -> None:
             values = [*curves(points, start), *values_at(metrics, epochs, start)]
+            values += sampled(told, told[0].at if told else start)
             runs.write(run_id, metrics=values, params={**architecture_params(record), **more})
             runs.client.log_text(run_id, record.architecture.to_json(), "architecture.json")
 
@@ -266,6 +276,17 @@ class Tracker:
 
         self._one_run(header, token, f"rank {document['models']}", fill)
 
+    def log_files(self, header: SearchHeader, files: Mapping[str, str | bytes]) -> None:
+        """Puts files on the search's run, in place of older ones; nothing where the store lacks it."""
+
+        def work(runs: Runs) -> None:
+            run = only_search(runs, header)
+            if run is not None:
+                self._files.put(runs, run.info.run_id, files)
+
+        self._connection.done(work)
+        self.settle()
+
     def register(
         self,
         model_name: str,
@@ -275,28 +296,36 @@ class Tracker:
         inputs: np.ndarray[Any, Any],
         outputs: np.ndarray[Any, Any],
         tags: Mapping[str, str] | None = None,
+        card: str = "",
+        alias: str | None = None,
     ) -> str:
         """Registers an ONNX file as a new version of `model_name`, kept with the run; returns the version.
 
         The signature comes from an example: `inputs` (B, C, H, W), or (B, C, T, H, W), and `outputs`
-        (B, classes), B left open.
+        (B, classes), B left open. The other arguments are `register_model`'s.
         """
         labels = {**(tags or {}), "octnas.token": uuid.uuid4().hex}
         return self._connection.done(
             lambda runs: register_model(
-                runs, model_name, onnx_file, run_id=run_id, inputs=inputs, outputs=outputs, tags=labels
+                runs,
+                model_name,
+                onnx_file,
+                run_id=run_id,
+                inputs=inputs,
+                outputs=outputs,
+                tags=labels,
+                card=card,
+                alias=alias,
             )
-        )
-
-    def link(self, run_id: str | None = None) -> str:
-        """Where the search's run, or another, is seen; see `run_link`."""
-        return self._connection.done(
-            lambda runs: run_link(self.uri, runs.experiment_id, run_id or self._parent)
         )
 
     def _need_parent(self) -> str:
         assert self._parent is not None, "start_search comes first"
         return self._parent
+
+    def _need_header(self) -> SearchHeader:
+        assert self._header is not None, "start_search comes first"
+        return self._header
 
     def _one_run(
         self,
@@ -319,54 +348,21 @@ class Tracker:
 
         return self._connection.done(work)
 
-    def _create_child(self, runs: Runs, record: TrialRecord) -> _Child:
+    def _create_child(self, runs: Runs, record: TrialRecord) -> Child:
         architecture = record.architecture
         identity = {
             "mlflow.parentRunId": self._need_parent(),
             "octnas.kind": "trial",
             "octnas.trial_id": record.id,
         }
-        tags = {"octnas.search": self._search, "octnas.digest": architecture.digest}
+        tags = {
+            "octnas.search": self._need_header().name,
+            "octnas.digest": architecture.digest,
+            "octnas.on_front": "false",
+        }
         name = " ".join(filter(None, (record.id, record.yardstick, architecture.backbone)))
         start = int(1000 * (time.time() - record.seconds))
-        return _Child.of(runs.create(identity, name=name, tags=tags, start=start))
-
-
-def _search_identity(header: SearchHeader) -> dict[str, str]:
-    return {"octnas.search": header.name, "octnas.kind": "search", "octnas.created": header.created}
-
-
-def _only_search(runs: Runs, header: SearchHeader) -> Run | None:
-    """The search's run. Of several the one with the most trials is kept, and the trials of others with it."""
-    found = list(runs.search(_search_identity(header)))
-    if len(found) < 2:
-        return found[0] if found else None
-    trials = {run.info.run_id: list(runs.search(_below(run.info.run_id))) for run in found}
-    kept = max(found, key=lambda run: (len(trials[run.info.run_id]), -run.info.start_time))
-    for run in found:
-        if run is not kept:
-            for trial in trials[run.info.run_id]:
-                runs.client.set_tag(trial.info.run_id, "mlflow.parentRunId", kept.info.run_id)
-            runs.client.delete_run(run.info.run_id)
-    return kept
-
-
-def _below(parent: str) -> dict[str, str]:
-    return {"mlflow.parentRunId": parent, "octnas.kind": "trial"}
-
-
-def _only_children(runs: Runs, parent: str) -> dict[str, _Child]:
-    """The run of each trial; of several the fullest is kept."""
-    found: dict[str, list[Run]] = {}
-    for run in runs.search(_below(parent)):
-        found.setdefault(run.data.tags["octnas.trial_id"], []).append(run)
-    for several in found.values():
-        kept = fullest(several)
-        for run in several:
-            if run is not kept:
-                runs.client.delete_run(run.info.run_id)
-        several[:] = [kept]
-    return {trial_id: _Child.of(run) for trial_id, (run,) in found.items()}
+        return Child.of(runs.create(identity, name=name, tags=tags, start=start))
 
 
 def _token(kind: str, record: TrialRecord | None) -> dict[str, str]:
@@ -377,7 +373,7 @@ def _token(kind: str, record: TrialRecord | None) -> dict[str, str]:
 
 def _create_below(runs: Runs, header: SearchHeader, token: Mapping[str, str], name: str) -> tuple[str, int]:
     """A run below the search's, if that is there; its id and its start in ms since 1970."""
-    parent = _only_search(runs, header)
+    parent = only_search(runs, header)
     above = {} if parent is None else {"mlflow.parentRunId": parent.info.run_id}
     run = runs.create(token, name=name, tags={"octnas.search": header.name, **above})
     return str(run.info.run_id), int(run.info.start_time)

@@ -13,18 +13,18 @@ import random
 import re
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from octnas.errors import OctnasError, TrackingError
 from octnas.record.credentials import hidden, login_remedy, without_credentials
+from octnas.record.mlflow_import import import_mlflow
 from octnas.record.mlflow_runs import Runs
 from octnas.record.tracking_store import (
     INVALID_HOST,
     check_store,
     local_folder,
-    prepare_environment,
     refusal,
     resolve_store,
 )
@@ -89,6 +89,24 @@ class Connection:
             time.sleep(random.uniform(0.5, 1.0) * pause)
         raise AssertionError("the last try returns or raises")
 
+    def found(self, identity: Mapping[str, str]) -> tuple[str, str | None] | None:
+        """The experiment's id, and that of its newest run with these tags or None; None where the store has
+        no such experiment. Nothing is made.
+
+        Raises:
+            TrackingError: as `done`.
+        """
+        try:
+            client = _client(self._uri)
+            experiment = client.get_experiment_by_name(self._experiment)
+            if experiment is None:
+                return None
+            experiment_id = str(experiment.experiment_id)
+            run = next(Runs(client, experiment_id).search(identity), None)
+            return experiment_id, None if run is None else str(run.info.run_id)
+        except Exception as error:
+            raise self._translated(error) from None
+
     def _log_in(self) -> None:
         try:
             self.done(lambda runs: None)
@@ -111,15 +129,8 @@ class Connection:
 
     def _connect(self) -> Runs:
         if self._runs is None:
-            prepare_environment()
-            from mlflow.tracking import MlflowClient
-
-            for name in ("mlflow", "alembic"):
-                logging.getLogger(name).setLevel(logging.ERROR)
-            # It logs a traceback of what it raises as well, for instance of a database that is locked.
-            logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
             with _alone(self._uri):
-                client = MlflowClient(tracking_uri=self._uri, registry_uri=self._uri)
+                client = _client(self._uri)
                 self._runs = Runs(client, self._find_experiment(client))
         return self._runs
 
@@ -139,6 +150,17 @@ class Connection:
         if found.lifecycle_stage == "deleted":
             client.restore_experiment(found.experiment_id)
         return str(found.experiment_id)
+
+
+def _client(uri: str) -> MlflowClient:
+    import_mlflow()
+    from mlflow.tracking import MlflowClient
+
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    # It logs a traceback of what it raises as well, for instance of a database that is locked.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+    return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
 @contextlib.contextmanager

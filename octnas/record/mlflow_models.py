@@ -12,7 +12,15 @@ if TYPE_CHECKING:
 
     from octnas.record.mlflow_runs import Runs
 
-__all__ = ["register_model"]
+__all__ = ["register_model", "shortened"]
+
+_WHAT = (
+    "Networks that `octnas export` wrote of one search, as ONNX. Each version says in its description what "
+    "it is; the one with the alias `best` is of the search's best candidate."
+)
+_LONGEST = 5000
+"""Characters of a description: MLflow's databases have no room for more."""
+_MORE = "\n\nThe rest is in README.md, an artifact of the run that made this version."
 
 
 def register_model(
@@ -24,6 +32,8 @@ def register_model(
     inputs: np.ndarray[Any, Any],
     outputs: np.ndarray[Any, Any],
     tags: Mapping[str, str],
+    card: str = "",
+    alias: str | None = None,
 ) -> str:
     """Registers an ONNX file as a new version of `model_name`, kept with the run; returns the version.
 
@@ -35,6 +45,8 @@ def register_model(
         inputs: an example (B, C, H, W), or (B, C, T, H, W), B left open in the signature.
         outputs: of it, (B, classes).
         tags: of the version, by which it is known among all versions of the run.
+        card: Markdown that describes the version.
+        alias: that this version has from now on, and no other.
     """
     import mlflow.onnx
     import onnx
@@ -53,10 +65,22 @@ def register_model(
     try:
         client.get_registered_model(model_name)
     except MlflowException:
-        client.create_registered_model(model_name, description="Exported by octnas.")
+        client.create_registered_model(model_name, description=_WHAT)
     source = f"{client.get_run(run_id).info.artifact_uri}/model"
     known = client.search_model_versions(f"name = '{model_name}' and run_id = '{run_id}'")
     version = next((each for each in known if each.tags.items() >= tags.items()), None)
     if version is None:
-        version = client.create_model_version(model_name, source=source, run_id=run_id, tags=dict(tags))
+        version = client.create_model_version(
+            model_name, source=source, run_id=run_id, tags=dict(tags), description=shortened(card)
+        )
+    if alias is not None:
+        client.set_registered_model_alias(model_name, alias, str(version.version))
     return str(version.version)
+
+
+def shortened(card: str) -> str:
+    """The card, or as many of its sections as a description may have."""
+    if len(card) <= _LONGEST:
+        return card
+    head = card[: _LONGEST - len(_MORE)]
+    return head[: max(head.rfind("\n## "), 0) or len(head)].rstrip() + _MORE

@@ -1,4 +1,4 @@
-"""Where MLflow keeps its records: which store is meant, whether it answers, and links into its pages.
+"""Where MLflow keeps its records: which store is meant, and whether it answers.
 
 Nothing here imports mlflow, so that a store out of reach is refused in seconds, before a search starts.
 """
@@ -6,7 +6,6 @@ Nothing here imports mlflow, so that a store out of reach is refused in seconds,
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import socket
 import sqlite3
@@ -20,15 +19,13 @@ from octnas.record.credentials import authorization, hidden, login_remedy, witho
 
 __all__ = [
     "INVALID_HOST",
-    "SHARED_VIEW",
     "check_store",
+    "local_file",
     "local_folder",
     "prepare_environment",
     "refusal",
     "resolve_store",
     "retry_pause",
-    "run_link",
-    "with_links",
 ]
 
 _REMEDY = "start the server, or leave out --tracking-uri (and MLFLOW_TRACKING_URI) for a local ./mlflow.db"
@@ -37,25 +34,6 @@ _OTHER_LOGINS = ("MLFLOW_TRACKING_AUTH", "MLFLOW_TRACKING_AWS_SIGV4", "MLFLOW_TR
 INVALID_HOST = "Invalid Host header"
 """What MLflow's server says to requests by a name that it was not told; by itself it admits loopback and
 private addresses alone."""
-
-_VIEW = "workflowType=machine_learning"  # else MLflow opens the view for chat traces
-_COLUMNS = (
-    "metrics.`accuracy`",
-    "metrics.`shared_accuracy`",
-    "metrics.`gflops`",
-    "metrics.`latency_ms`",
-    "params.`backbone`",
-    "params.`alphas`",
-    "tags.`octnas.state`",
-    "tags.`octnas.yardstick`",
-)
-
-SHARED_VIEW = (
-    "mlflow.sharedViewState.octnas",
-    json.dumps({"selectedColumns": _COLUMNS, "orderByKey": "attributes.start_time", "orderByAsc": False}),
-)
-"""The experiment's tag that tells MLflow's page which columns the list of runs has, where a link asks for it;
-without it the list shows neither accuracy nor GFLOPs. Trials stay below their search in this order."""
 
 
 def resolve_store(uri: str | None = None, recorded: str | None = None) -> str:
@@ -92,9 +70,15 @@ def retry_pause() -> float:
 
 def local_folder(uri: str) -> Path | None:
     """The folder of a SQLite store, None for every other store."""
+    file = local_file(uri)
+    return None if file is None else file.parent
+
+
+def local_file(uri: str) -> Path | None:
+    """The file of a SQLite store, None for every other store."""
     if not uri.startswith("sqlite:///"):
         return None
-    return Path(uri.removeprefix("sqlite:///").split("?", 1)[0]).absolute().parent
+    return Path(uri.removeprefix("sqlite:///").split("?", 1)[0]).absolute()
 
 
 def check_store(uri: str, *, timeout: float = 4.0) -> bool:
@@ -243,29 +227,3 @@ def prepare_environment() -> None:
     os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
-
-
-def run_link(uri: str, experiment_id: str, run_id: str | None = None) -> str:
-    """Where a run, or the experiment's list of runs, is seen; for a local file the command that serves it."""
-    if not uri.startswith(("http://", "https://")):
-        page = _page("http://127.0.0.1:5000", experiment_id, run_id)
-        return f"mlflow server --backend-store-uri {without_credentials(uri)}  then  {page}"
-    parts = urlsplit(uri)
-    port = f":{parts.port}" if parts.port else ""
-    return _page(f"{parts.scheme}://{parts.hostname}{port}{parts.path.rstrip('/')}", experiment_id, run_id)
-
-
-def with_links(note: str, experiment_id: str, run_id: str) -> str:
-    """A search's description with links to its picture and to the list of trials below its first paragraph.
-
-    MLflow's page folds a description after about five lines.
-    """
-    first, _, rest = note.partition("\n\n")
-    picture = f"#/experiments/{experiment_id}/runs/{run_id}/artifacts/front.html?{_VIEW}"
-    trials = _page("", experiment_id, None).removeprefix("/")
-    return f"{first}\n\n[Interactive picture]({picture}), [all trials as a table]({trials})\n\n{rest}"
-
-
-def _page(root: str, experiment_id: str, run_id: str | None) -> str:
-    runs = f"{root}/#/experiments/{experiment_id}/runs"
-    return f"{runs}/{run_id}?{_VIEW}" if run_id else f"{runs}?{_VIEW}&viewStateShareKey=octnas"

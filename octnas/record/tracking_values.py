@@ -17,6 +17,7 @@ __all__ = [
     "curves",
     "record_tags",
     "record_values",
+    "search_identity",
     "search_params",
     "search_tags",
     "seed_values",
@@ -35,7 +36,7 @@ class FrontReport:
     `note` is Markdown, `finished` the number of finished trials, `files` the artifacts by name.
     `hypervolumes` is the hypervolume once the first, second ... complete trial was there, `claim` the figures
     of what was confirmed by metric's name (empty where nothing was), `outcome` what they amount to, `shared`
-    the figures of shared weights by metric's name (empty without any).
+    the figures of shared weights by metric's name (empty without any). `front` are the ids of its members.
     """
 
     note: str
@@ -47,6 +48,7 @@ class FrontReport:
     claim: Mapping[str, float] = field(default_factory=dict)
     shared: Mapping[str, float] = field(default_factory=dict)
     outcome: str | None = None
+    front: tuple[str, ...] = ()
 
 
 class Value(NamedTuple):
@@ -95,13 +97,16 @@ def search_params(header: SearchHeader) -> dict[str, Any]:
     }
 
 
+def search_identity(header: SearchHeader) -> dict[str, str]:
+    """The tags that no other run than a search's has."""
+    return {"octnas.search": header.name, "octnas.kind": "search", "octnas.created": header.created}
+
+
 def search_tags(header: SearchHeader) -> dict[str, str]:
     """What a search's run is found by, what it ran on, and with which versions."""
     profile = header.profile or {}
     return {
-        "octnas.search": header.name,
-        "octnas.kind": "search",
-        "octnas.created": header.created,
+        **search_identity(header),
         "octnas.data_fingerprint": header.data_fingerprint,
         "mlflow.source.name": "octnas search",
         **{f"octnas.{name}": str(profile[name]) for name in _PROFILE if name in profile},

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from enum import StrEnum
@@ -55,13 +56,19 @@ class EpochScore:
     images_per_second: float
     test_accuracy: float | None = None
     """Of test images, where a training that confirms a claim scored them."""
+    worker: str | None = None
+    """The process that trained this epoch, as HOST/PID ("node-1/4711"); None where nobody said."""
+
+    def __post_init__(self) -> None:
+        if self.worker is not None:  # a search has many scores and few workers: one string each
+            object.__setattr__(self, "worker", sys.intern(self.worker))
 
     @property
     def non_finite(self) -> str | None:
         """The name and value of the first number that is NaN or infinite, for instance "loss is nan"."""
         for field in fields(self):
             value = getattr(self, field.name)
-            if value is not None and not math.isfinite(value):
+            if isinstance(value, int | float) and not math.isfinite(value):
                 return f"{field.name} is {value}"
         return None
 
@@ -81,6 +88,7 @@ class EpochScore:
             train_seconds=float(value["train_seconds"]),
             images_per_second=float(value["images_per_second"]),
             test_accuracy=None if value.get("test_accuracy") is None else float(value["test_accuracy"]),
+            worker=None if value.get("worker") is None else str(value["worker"]),
         )
 
 
@@ -148,6 +156,11 @@ class TrialRecord:
         if self.latency_ms is None:
             raise ValueError(f"trial {self.id} has no latency: its search had no profile of a device")
         return self.latency_ms
+
+    @property
+    def epoch_seconds(self) -> float:
+        """Mean wall-clock of the scored epochs; 0 where there is none."""
+        return self.seconds / self.epochs if self.epochs else 0.0
 
     def with_score(self, score: EpochScore) -> TrialRecord:
         """The record after one more epoch, or FAILED where a number of `score` is not finite.

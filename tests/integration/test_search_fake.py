@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -96,6 +97,12 @@ def test_failures_are_rows_and_the_search_goes_on(place: Path, capfd: pytest.Cap
     assert {path.name for path in (place / "runs" / "mixed").iterdir()} >= {"front.html", "front.png"}
     texts = [each["text"] for each in RunFolder.open("mixed").journal.read() if each["event"] == "traceback"]
     assert any("ValueError: trial 3" in text for text in texts)
+    workers = {score.worker for record in result.trials for score in record.scores}
+    assert all(re.fullmatch(rf"{re.escape(socket.gethostname())}/\d+", str(each)) for each in workers)
+    assert {each.trial_id for each in result.spans} == {record.id for record in result.trials}
+    assert {each.worker for each in result.spans if not each.confirming} - {None} == workers
+    assert None not in {each.worker for each in result.spans if each.confirming}
+    assert all(each.end is not None for each in result.spans)
 
     again = engine.resume("mixed")
     assert again.to_dict() == result.to_dict() == SearchResult.from_run("mixed").to_dict()

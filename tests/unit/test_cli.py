@@ -337,7 +337,7 @@ def test_every_command_takes_json_and_shows_an_example(octnas: Octnas) -> None:
     names = [command.name or command.callback.__name__ for command in app.registered_commands]  # type: ignore[union-attr]
     assert set(names) == {
         "search", "resume", "list", "delete", "front", "cost", "latency", "profile", "spaces", "train",
-        "export", "rank", "supernet",
+        "export", "rank", "supernet", "dashboard",
     }  # fmt: skip
     for name in names:
         text = octnas(name, "--help")

@@ -29,7 +29,7 @@ ALLOWED: dict[str, set[str]] = {
     "costs": {"errors", "machine", "backbones", "architecture", "nn"},
     "trace": {"errors", "backbones", "architecture", "nn", "costs"},
     "space": {"errors", "backbones", "architecture", "costs"},
-    "front": {"errors", "counted", "backbones", "architecture", "record"},
+    "front": {"errors", "counted", "backbones", "architecture", "record", "costs"},
     "train": {"errors", "backbones", "architecture", "nn", "data", "record", "storage"},
     "export": {"errors", "backbones", "architecture", "nn", "data", "record", "costs", "train", "_version"},
     "timing": {
@@ -52,6 +52,9 @@ FREE = {
     "engine",
     "cli",
     "cli_arch",
+    "cli_complete",
+    "cli_dashboard",
+    "cli_front",
     "cli_latency",
     "cli_rank",
     "cli_search",
@@ -71,6 +74,8 @@ WITHOUT_TORCH = [
     "lookup",
     "cli",
     "cli_arch",
+    "cli_complete",
+    "cli_dashboard",
     "cli_latency",
     "cli_rank",
     "cli_search",
@@ -86,10 +91,23 @@ WITHOUT_TORCH = [
 ADAPTERS = {
     "ray": {
         f"engine/ray_{name}.py"
-        for name in ("adapter", "cluster", "demand", "faults", "nodes", "session", "train", "worker")
+        for name in (
+            "adapter",
+            "cluster",
+            "demand",
+            "faults",
+            "metrics",
+            "nodes",
+            "session",
+            "train",
+            "worker",
+        )
     },
     "optuna": {f"engine/optuna_{name}.py" for name in ("adapter", "samplers", "storage", "studies")},
-    "mlflow": {f"record/mlflow_{name}.py" for name in ("adapter", "client", "models", "runs")},
+    "mlflow": {
+        f"record/mlflow_{name}.py"
+        for name in ("adapter", "children", "client", "import", "models", "runs", "system")
+    },
 }
 
 

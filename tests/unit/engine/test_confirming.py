@@ -7,9 +7,11 @@ from dataclasses import replace
 import fakes
 from campaign_case import Clock, MakeCampaign, drive, reopened, with_seconds
 
+from octnas.engine.evaluate import Report, TrialJob
 from octnas.engine.events import SearchEvent
 from octnas.engine.limits import TimeLimit
 from octnas.front import choose_to_confirm
+from octnas.front.spans import spans
 from octnas.record import RunFolder, TrialState
 from octnas.space import SearchSpace
 
@@ -72,6 +74,31 @@ def test_a_confirmation_that_fails_is_told_and_takes_nothing_from_the_trial(
     assert all(record.confirm_seeds == () for record in campaign.records)
     notes = [event.text for event in events if event.kind == "note"]
     assert any("could not be confirmed: ValueError: no luck" in text for text in notes)
+    journal = campaign.run.journal.read()
+    begun = [(each["id"], each["seed"]) for each in journal if each["event"] == "confirming"]
+    ended = [each for each in journal if each["event"] == "unconfirmed"]
+    assert [(each["id"], each["seed"]) for each in ended] == begun
+    assert {each["reason"] for each in ended} == {"ValueError: no luck"}
+    assert [(each.trial_id, each.ending) for each in spans(journal) if each.confirming] == [
+        (trial_id, "failed") for trial_id, _ in begun
+    ]
+
+
+def test_the_journal_tells_who_confirmed_what_from_when(
+    unhurried: SearchSpace, make_campaign: MakeCampaign
+) -> None:
+    campaign = make_campaign(unhurried, trials=6, confirm=1)
+
+    def told(job: TrialJob, data: object, report: Report) -> None:
+        fakes.instant(job, data, lambda score: report(replace(score, worker=f"node/{job.seed}")))
+
+    confirming = [job for job in drive(campaign, evaluate=told) if job.test]
+    found = [each for each in spans(campaign.run.journal.events()) if each.confirming]
+    assert [(f"{each.trial_id}.seed1000", each.worker, each.ending) for each in found] == [
+        (job.id, "node/1000", "complete") for job in confirming
+    ]
+    known = [record for record in campaign.run.journal.records() if record.confirm_seeds]
+    assert len(known) == len(confirming) >= 2
 
 
 def test_under_a_time_limit_there_is_time_to_confirm(

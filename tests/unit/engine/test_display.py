@@ -1,9 +1,8 @@
-"""What a search shows while it runs."""
+"""What a search writes where it is not in a terminal, and where it takes which."""
 
 from __future__ import annotations
 
 import io
-import re
 from collections.abc import Callable
 
 import fakes
@@ -12,15 +11,18 @@ from rich.console import Console
 
 from octnas.engine import progress
 from octnas.engine.campaign import Campaign
+from octnas.engine.display import moves
+from octnas.engine.display_live import LiveView
 from octnas.space import SearchSpace
 
+MakeCampaign = Callable[..., Campaign]
 
-def _shown(
-    unhurried: SearchSpace, make_campaign: Callable[..., Campaign], *, terminal: bool, width: int = 200
-) -> str:
+
+def test_lines_name_each_trial_with_its_result_or_reason(
+    unhurried: SearchSpace, make_campaign: MakeCampaign
+) -> None:
     text = io.StringIO()
-    console = Console(file=text, force_terminal=terminal, width=width, color_system=None)
-    with progress(console) as listener:
+    with progress(Console(file=text, width=200, color_system=None)) as listener:
         campaign = make_campaign(unhurried, trials=2, listeners=(listener,))
         campaign.note("search run: 2 candidates", kind="begin")
         job = campaign.next_job()
@@ -32,13 +34,7 @@ def _shown(
         campaign.fail(other.id, "ValueError: [red]no[/red]")
         campaign.note("the store is behind")
         campaign.note("search ended", kind="end")
-    return text.getvalue()
-
-
-def test_lines_name_each_trial_with_its_result_or_reason(
-    unhurried: SearchSpace, make_campaign: Callable[..., Campaign]
-) -> None:
-    lines = _shown(unhurried, make_campaign, terminal=False).splitlines()
+    lines = text.getvalue().splitlines()
     assert lines[0] == "search run: 2 candidates"
     assert lines[1].startswith("[1/3 0 s] trial 1 resnet18 ")
     assert "complete, accuracy 90.00 %" in lines[1]
@@ -48,22 +44,8 @@ def test_lines_name_each_trial_with_its_result_or_reason(
     assert lines[3:] == ["the store is behind", "search ended"]
 
 
-@pytest.mark.parametrize("width", [80, 120])
-def test_a_terminal_has_a_bar_with_the_count_and_the_time_left(
-    unhurried: SearchSpace, make_campaign: Callable[..., Campaign], width: int
-) -> None:
-    shown = _shown(unhurried, make_campaign, terminal=True, width=width)
-    lines = [line for line in re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "\n", shown).splitlines() if line.strip()]
-    bars = [line for line in lines if "2/3" in line and "0:00:0" in line]
-    assert bars
-    assert all("best 90.00 % at " in line and len(line) <= width for line in bars)
-    assert any("left · best" in line for line in bars)
-    assert any(line.startswith("trial 1 resnet18") for line in lines)
-    assert any(line.startswith("the store is behind") for line in lines)
-
-
 def test_what_is_confirmed_is_shown_with_its_seed(
-    unhurried: SearchSpace, make_campaign: Callable[..., Campaign]
+    unhurried: SearchSpace, make_campaign: MakeCampaign
 ) -> None:
     text = io.StringIO()
     with progress(Console(file=text, width=200, color_system=None)) as listener:
@@ -74,3 +56,35 @@ def test_what_is_confirmed_is_shown_with_its_seed(
     line = next(line for line in text.getvalue().splitlines() if line.startswith(f"trial {record.id} "))
     assert f" again with seed 1000: accuracy {100 * record.accuracy_seeds[0]:.2f} %, " in line
     assert line.endswith(f"{100 * record.test_accuracy_seeds[0]:.2f} % on test data")
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("settings", "tty", "want"),
+    [
+        ({}, True, True),
+        ({}, False, False),
+        ({"FORCE_COLOR": "1"}, False, False),  # colours make no terminal of a file
+        ({"NO_COLOR": "1"}, True, True),
+        ({"TERM": "dumb"}, True, False),
+        ({"CI": "true"}, True, False),
+        ({"TTY_COMPATIBLE": "0"}, True, False),
+        ({"TTY_INTERACTIVE": "0"}, True, False),
+    ],
+)
+def test_only_a_terminal_that_can_be_drawn_over_has_a_view(
+    monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], tty: bool, want: bool
+) -> None:
+    for name in ("FORCE_COLOR", "NO_COLOR", "CI", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("sys.stderr", _Terminal() if tty else io.StringIO())
+    assert moves(Console(stderr=True)) is want
+    with progress() as listener:
+        assert isinstance(listener, LiveView) is want

@@ -60,9 +60,11 @@ class Exporter:
     def __call__(self, network: OctaveNetwork, *, to: Path, **kwargs: Any) -> ExportReport:
         self.network, self.kwargs = network, kwargs
         timings = kwargs["timed"](to / "model.onnx")
+        card = to.with_name("card.md")  # not in the folder, which so may be asked for again
+        card.write_text("the card", encoding="utf-8")
         return ExportReport(
             dir=to,
-            files={"onnx": to / "model.onnx", "card": to / "README.md"},
+            files={"onnx": to / "model.onnx", "card": card},
             accuracy=0.5,
             accuracy_after_reload=0.25,
             max_abs_difference=1e-6,
@@ -314,6 +316,9 @@ def test_the_model_is_registered_with_its_signature(run: RunFolder, tmp_path: Pa
     assert (version["inputs"].shape[1:], version["outputs"].shape[1:]) == ((1, 32, 32), (4,))
     assert version["inputs"].dtype == version["outputs"].dtype == np.float32
     assert version["tags"]["octnas.trial_id"] == "1"
+    assert (version["tags"]["octnas.training"], version["tags"]["octnas.backbone"]) == ("proxy", "resnet18")
+    assert version["card"] == "the card"
+    assert version["alias"] == "best", "it is the search's best candidate"
 
 
 @pytest.mark.usefixtures("exporter")

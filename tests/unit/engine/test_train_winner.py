@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,7 @@ def test_training_the_best_is_logged_with_its_scores(
     run: RunFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     logged: list[tuple[str, str, int, float, int]] = []
+    pages: list[str] = []
 
     class Tracker:
         def __init__(self, tracking_uri: str | None) -> None:
@@ -150,10 +152,16 @@ def test_training_the_best_is_logged_with_its_scores(
                 (header.name, record.id, values["epochs"], values["accuracy"], len(values["scores"]))
             )
 
+        def log_files(self, header: SearchHeader, files: Mapping[str, Any]) -> None:
+            pages.append(files["front.html"])
+
     monkeypatch.setattr("octnas.record.mlflow_adapter.Tracker", Tracker)
     report = train("r", scale="full", epochs=2, tracking_uri="sqlite:///elsewhere.db")
     assert logged == [("r", "t1", 2, report["accuracy"], 2)]
     assert json.loads(json.dumps(report))["checkpoint"].endswith("t1-full/weights.safetensors")
+    (page,) = pages
+    assert f'<td>{100 * report["accuracy"]:.2f} %<td>' in page, "in full, beside the proxy's 50.00 %"
+    assert (run.path / "front.html").read_text(encoding="utf-8") == page
     captured = capsys.readouterr()
     assert captured.out == ""
     assert [line[:9] for line in captured.err.splitlines()] == ["recipe: 2", "epoch 1/2", "epoch 2/2"]

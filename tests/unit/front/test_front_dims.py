@@ -7,6 +7,7 @@ import io
 
 import numpy as np
 from front_case import mixed, result, seeded, trial, whole
+from page_case import page_of
 from PIL import Image
 from rich.console import Console
 
@@ -15,7 +16,6 @@ from octnas.front.describe import stages, units, what_search
 from octnas.front.labels import Canvas, place_labels
 from octnas.front.layers import backbone_colours, backbone_names, sort_layers
 from octnas.front.picture import html_page
-from octnas.front.plot import front_figure
 from octnas.front.png import png_bytes
 from octnas.front.report import front_report
 from octnas.front.text import front_table
@@ -69,18 +69,17 @@ def test_pictures_mark_all_trials_of_3d_backbones_and_them_alone() -> None:
     only = result(trial("1", 1.0, 0.9, backbone="i3d_resnet18"))
     assert sort_layers(only).volumetric == ()
 
-    pluses = [each for each in front_figure(searched).data if each.name == "3D backbone"]
-    drawn, key = pluses
-    assert set(drawn.customdata) == {"1", "2", "5", "7", "8"}
-    places = {record.id: layers.place(record) for record in layers.volumetric}
-    assert dict(zip(drawn.customdata, zip(drawn.x, drawn.y, strict=True), strict=True)) == {
-        key: (x, 100 * y) for key, (x, y) in places.items()
+    search = page_of(searched).search
+    volumetric = {
+        trial_id
+        for trial_id, index in zip(search["trials"]["id"], search["trials"]["backbone"], strict=True)
+        if search["backbones"][index]["dims"] == 3
     }
-    tint = backbone_colours(searched)["i3d_resnet18"]
-    tints = dict(zip(drawn.customdata, drawn.marker.line.color, strict=True))
-    assert tints == {"1": "white", "5": "white", "7": "white", "2": tint, "8": tint}
-    assert (drawn.showlegend, key.x) == (False, (None,))
-    assert not [each for each in front_figure(whole()).data if each.name == "3D backbone"]
+    assert (search["mixed"], volumetric) == (True, {"1", "2", "5", "7", "8"})
+    (backbone,) = (each for each in search["backbones"] if each["dims"] == 3)
+    assert backbone["colour"] == backbone_colours(searched)["i3d_resnet18"]
+    assert not page_of(whole()).search["mixed"]
+    assert not page_of(only).search["mixed"]
 
 
 def test_names_and_labels_say_it() -> None:
@@ -93,10 +92,11 @@ def test_names_and_labels_say_it() -> None:
     assert list(backbone_colours(searched)) == ["resnet18", "resnet152", "i3d_resnet18"]
     assert set(backbone_names(whole())) == set(backbone_names(whole()).values())
     texts = {label.text for label in place_labels(searched, sort_layers(searched), CANVAS)}
-    assert texts == {"best: trial 5, 3D", "uniform-0.25", "uniform-0.75, 3D", "plain-pooled, 4.00 →, 3D"}
-    page = html_page(searched)
-    assert "<td>i3d_resnet18 (3D)</td>" in page
-    assert "Marks with a plus are of 3D backbones" in page
+    assert texts == {"best: trial 5, 3D", "uniform-0.25", "uniform-0.75, 3D", "plain-pooled, 3D, 4.00 →"}
+    page = page_of(searched)
+    assert page.row["5"]["backbone"] == "i3d_resnet18 (3D)"
+    assert [each["label"] for each in page.search["backbones"]] == list(backbone_names(searched).values())
+    assert "Marks with a plus are of 3D backbones" in page.words
     assert "with a plus" not in html_page(whole())
 
 
@@ -117,9 +117,6 @@ def test_a_deep_stage_takes_few_words() -> None:
     lines = stages(deep)
     assert lines[0] == "1: 0.25 0.25 0.25 0.25 0.25 0.25 0.25 0.25 0.25"
     assert lines[2] == "3: 0.25 x 108"
-    shown = front_figure(result(deep, trial("2", 1.5, 0.95))).to_plotly_json()
-    hover = next(text for each in shown["data"] for text in each.get("text") or () if "trial 1 " in text)
-    assert max(len(line) for line in hover.split("<br>")) <= 90
 
 
 def test_words_of_clips() -> None:

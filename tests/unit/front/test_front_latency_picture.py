@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import io
-from html.parser import HTMLParser
 from typing import Any
 
 import pytest
 from front_case import PROFILE, timed, whole
+from page_case import groups_of, labels_of, page_of
 
-from octnas.front.describe import SLOWER_NOTE
+from octnas.front.axis import milliseconds
 from octnas.front.labels import Canvas, place_labels
 from octnas.front.layers import sort_layers
-from octnas.front.picture import html_page
-from octnas.front.plot import front_figure
 from octnas.front.png import png_bytes
 
 DEVICE = "a processor, 2 cores, onnxruntime, 1 thread, batch 1"
@@ -25,79 +23,62 @@ LONG = {
 }
 
 
+def _costs(search: dict[str, Any], axis: str) -> dict[str, float]:
+    """Of the members of the front, without yardsticks."""
+    costs = dict(zip(search["trials"]["id"], search["trials"][axis], strict=True))
+    return {trial_id: costs[trial_id] for trial_id in groups_of(search, axis)["front"]}
+
+
 def test_the_latency_axis_names_the_device_and_the_budgets() -> None:
-    figure = front_figure(timed(gflops=1.95))
-    title = figure.layout.xaxis.title.text
-    assert title.startswith("predicted latency of the target network, ms<br>")
-    assert DEVICE in title
-    texts = {note.text: note.x for note in figure.layout.annotations}
-    assert texts["budget 24 ms<br>and 1.95 GFLOPs"] == 24.0
-    assert any("plain-pooled, 30.00 →" in text for text in texts)
-    (points,) = (trace for trace in figure.data if trace.name == "front" and trace.customdata)
-    assert dict(zip(points.customdata, points.x, strict=True)) == {"6": 11.0, "5": 22.0}
-    (hover,) = (text for text in points.text if "trial 5" in text)
-    assert "1.700 GFLOPs, 22.00 ms, 11.69 M parameters of the target" in hover
-    assert f"<b>{SLOWER_NOTE}</b>" in hover
-    assert sum(SLOWER_NOTE in text for text in points.text) == 1
-    (rings,) = (trace for trace in figure.data if trace.name == "fewer FLOPs, slower")
-    assert dict(zip(rings.customdata, rings.x, strict=True)) == {"4": 14.0, "5": 22.0}
-    assert not [trace for trace in front_figure(whole()).data if trace.name == "fewer FLOPs, slower"]
+    search = page_of(timed(gflops=1.95)).search
+    axis = search["axes"]["latency"]
+    assert (axis["title"], axis["unit"]) == ("predicted latency of the target network, ms", "ms")
+    assert axis["below"] == [DEVICE]
+    assert (axis["budget"], axis["note"]) == (24.0, "budget 24 ms\nand 1.95 GFLOPs")
+    assert "plain-pooled, 30.00 →" in labels_of(search, "latency").values()
+    assert _costs(search, "latency") == {"6": 11.0, "5": 22.0}
+    ids = search["trials"]["id"]
+    assert [ids[place] for place in search["trials"]["slower"]] == ["4", "5"]
+    assert page_of(whole()).search["trials"]["slower"] == []
+    assert list(search["axes"]) == ["latency", "gflops"], "the search's own first"
+    assert (search["trials"]["gflops"][5], search["trials"]["params"][5]) == (1.7, 11_689_512)
 
 
-def test_the_gflops_axis_stays_and_hovers_tell_the_latency() -> None:
-    figure = front_figure(timed("gflops", gflops=2.0, ms=None))
-    assert figure.layout.xaxis.title.text == "GFLOPs of the target network (10<sup>9</sup> multiply-adds)"
-    (points,) = (trace for trace in figure.data if trace.name == "front" and trace.customdata)
-    assert dict(zip(points.customdata, points.x, strict=True)) == {"4": 1.2, "5": 1.7}
-    assert all(" ms, " in text for text in points.text)
+def test_the_gflops_axis_stays_and_the_table_tells_the_latency() -> None:
+    page = page_of(timed("gflops", gflops=2.0, ms=None))
+    axis = page.search["axes"]["gflops"]
+    assert axis["title"] == "GFLOPs of the target network (10^9 multiply-adds)"
+    assert axis["below"] == []
+    assert _costs(page.search, "gflops") == {"4": 1.2, "5": 1.7}
+    assert {row["id"]: row["latency"] for row in page.rows} == {
+        each.id: milliseconds(each.latency_ms or 0.0) for each in timed().records
+    }
 
 
 def test_a_budget_of_the_other_cost_has_no_line_but_a_note() -> None:
     searched = timed(gflops=1.95, ms=None, limit=40.0)
-    figure = front_figure(searched)
-    assert figure.layout.shapes == ()
-    assert "budget 1.95 GFLOPs,<br>not on this axis" in {note.text for note in figure.layout.annotations}
+    search = page_of(searched).search
+    axis = search["axes"]["latency"]
+    assert (axis["budget"], axis["note"]) == (None, "budget 1.95 GFLOPs,\nnot on this axis")
     layers = sort_layers(searched)
     # 9 to 22 ms fit, the budget of GFLOPs holds plain-pooled back
     assert (layers.left, layers.right) == pytest.approx((9 - 0.08 * 13, 22 + 0.16 * 13))
-    assert "the largest latency of the space" in html_page(searched)
-    assert "the largest latency of the space" not in html_page(timed())
+    assert search["volume"]["limit"] == "the largest latency of the space"
+    assert page_of(timed()).search["volume"]["limit"] == "the budget"
 
 
 def test_the_page_of_a_latency_search() -> None:
-    page = html_page(timed(profile=LONG))
-    assert "<title>Accuracy against latency: first</title>" in page
-    assert "<th>GFLOPs</th><th>ms</th><th>accuracy</th>" in page
-    assert "<td>22.00 (fewer FLOPs, slower)</td>" in page
-    assert "<2>" not in page, "a device's name is text"
-    cells = _Cells()
-    cells.feed(page)
-    assert cells.rows[1][:4] == ["5", "1.700", "22.00 (fewer FLOPs, slower)", "93.00 %"]
-    assert "<th>ms</th>" not in html_page(whole())
-
-
-class _Cells(HTMLParser):
-    """The texts of the table's cells, row by row."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.rows: list[list[str]] = []
-        self._inside = False
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag == "tr":
-            self.rows.append([])
-        self._inside = tag == "td"
-        if self._inside:
-            self.rows[-1].append("")
-
-    def handle_endtag(self, tag: str) -> None:
-        self._inside = self._inside and tag != "td"
-        self.rows = self.rows if tag != "thead" else []
-
-    def handle_data(self, data: str) -> None:
-        if self._inside:
-            self.rows[-1][-1] += data
+    page = page_of(timed(profile=LONG))
+    assert page.title == "Accuracy against latency: first"
+    best = page.row["5"]
+    assert (best["gflops"], best["latency"], best["accuracy"]) == ("1.700", "22.00", "93.00 %")
+    assert best["what"] == "best, fewer FLOPs, slower"
+    assert "<2>" not in page.text, "a device's name is text"
+    below = page.search["axes"]["latency"]["below"]
+    assert " ".join(below) == f"{LONG['device']}, onnxruntime, 4 threads, batch 8"
+    assert max(map(len, below)) <= 90
+    assert "latency" not in page_of(whole()).row["5"]
+    assert page_of(whole()).search["trials"]["latency"] is None
 
 
 @pytest.mark.parametrize("profile", [PROFILE, LONG])

@@ -9,15 +9,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from front_case import PROFILE, result, trial, whole
+from page_case import of_some, page_of
 from PIL import Image
 from shared_run_case import shared_run
 
 from octnas.architecture import Architecture
 from octnas.front import SearchResult
 from octnas.front.cloud import MOST_DRAWN
+from octnas.front.describe import percent
 from octnas.front.layers import backbone_colours, sort_layers
 from octnas.front.picture import html_page
-from octnas.front.plot import front_figure
 from octnas.front.png import png_bytes
 from octnas.front.shared import Shared
 from octnas.record import SharedScore
@@ -41,57 +42,53 @@ def score(
     return SharedScore(architecture=architecture, accuracy=accuracy, loss=1.0, gflops=gflops, **more)
 
 
-def test_each_score_is_a_faint_dot_behind_all_else_in_its_backbones_colour(searched: SearchResult) -> None:
-    figure = front_figure(searched)
+def test_each_score_is_a_dot_behind_all_else_in_its_backbones_colour(searched: SearchResult) -> None:
+    cloud = page_of(searched).search["cloud"]["gflops"]
     layers, colours = sort_layers(searched), backbone_colours(searched)
     assert layers.cloud is not None
-    cloud = figure.data[0]
-    assert cloud.opacity < 0.4
-    assert len(cloud.x) == layers.cloud.inside
-    assert searched.shared is not None
-    drawn = {each.gflops: each for each in layers.cloud.scores}
-    place = 7
-    own = layers.cloud.scores[place]
-    assert drawn[own.gflops] == own
-    assert cloud.x[place] == pytest.approx(own.gflops, abs=1e-4)
-    assert cloud.y[place] == pytest.approx(100 * own.accuracy, abs=1e-3)
-    assert cloud.marker.color[place] == colours[own.architecture.backbone]
-    hover = cloud.text[place]
-    assert f"<b>{100 * own.accuracy:.2f} % on shared weights</b>" in hover
-    assert f"{own.architecture.backbone}, {own.gflops:.3f} GFLOPs" in hover
-    first = " ".join(f"{alpha:.3g}" for alpha in own.architecture.alphas[:2])
-    assert f"  1: {first}" in hover
+    assert len(cloud["points"]) == layers.cloud.inside
+    for own, (cost, accuracy, colour, lines) in zip(layers.cloud.scores, cloud["points"], strict=True):
+        assert cost == pytest.approx(own.gflops, rel=1e-5)
+        assert accuracy == pytest.approx(own.accuracy, rel=1e-5)
+        assert colour == colours[own.architecture.backbone]
+        assert lines[0] == f"{100 * own.accuracy:.2f} % on shared weights"
+        assert lines[2] == f"{own.architecture.backbone}, {own.gflops:.3f} GFLOPs, alphas by stage:"
+        first = " ".join(f"{alpha:.3g}" for alpha in own.architecture.alphas[:2])
+        assert lines[3].startswith(f"1: {first}")
 
 
 def test_a_score_that_was_trained_names_its_trial_and_the_trial_its_score(searched: SearchResult) -> None:
-    figure = front_figure(searched)
+    search = page_of(searched).search
     names = {each.architecture.digest: each.id for each in searched.trials}
     layers = sort_layers(searched)
     assert layers.cloud is not None
-    for text, each in zip(figure.data[0].text, layers.cloud.scores, strict=True):
-        trained = names.get(each.architecture.digest)
-        assert ("not trained by itself" if trained is None else f"trained as trial {trained}<br>") in text
-    (points,) = (trace for trace in figure.data if trace.name == "front" and trace.customdata)
-    for text, trial_id in zip(points.text, points.customdata, strict=True):
-        record = next(each for each in searched.trials if each.id == trial_id)
-        assert record.shared_accuracy is not None
-        assert "of the proxy, trained from scratch after 4 validations" in text
-        assert f"on shared weights, before that training: {100 * record.shared_accuracy:.2f} %" in text
+    points = search["cloud"]["gflops"]["points"]
+    said = [lines[1] for *_, lines in points]
+    trained = [names.get(each.architecture.digest) for each in layers.cloud.scores]
+    assert said == [
+        "not trained by itself" if trial_id is None else f"trained as trial {trial_id}"
+        for trial_id in trained
+    ]
+    assert len(set(said)) > 10, "some were trained"
+    scores = {each.id: each.shared_accuracy for each in searched.trials if each.shared_accuracy is not None}
+    assert of_some(search, "shared") == pytest.approx(scores, rel=1e-5)
+    assert search["proxy"] == "of the proxy, trained from scratch"
 
 
 def test_the_legend_and_the_page_say_what_the_dots_are(searched: SearchResult) -> None:
     layers = sort_layers(searched)
     assert layers.cloud is not None
-    (key,) = (
-        each for each in front_figure(searched).data if each.name == layers.cloud.name and each.x == (None,)
-    )
-    assert "300 scores on shared weights" in key.name
-    page = html_page(searched)
-    assert "Faint dots are shared scores, on the same axis" in page
-    assert "<h2>Shared weights</h2>" in page
-    assert "<th>on shared weights</th>" in page
+    page = page_of(searched)
+    assert page.search["cloud"]["gflops"]["name"] == layers.cloud.name
+    assert "300 scores on shared weights" in layers.cloud.name
+    assert "Faint dots are shared scores, on the same axes" in page.words
+    assert "Shared weights of shared" in page.words
+    assert page.row["5"]["shared"] == percent(searched.trials[5].shared_accuracy)
+    assert page.row["0"]["shared"] == ""
     assert sort_layers(whole()).cloud is None
-    assert len(front_figure(whole()).data) == len(front_figure(with_scores(whole())).data)
+    assert page_of(whole()).search["cloud"] is None
+    assert page_of(with_scores(whole())).search["cloud"] is None
+    assert "shared" not in page_of(whole()).row["5"]
 
 
 def test_scores_far_from_the_trials_take_no_more_than_a_third_of_the_picture() -> None:
@@ -141,8 +138,11 @@ def test_on_an_axis_of_latency_the_dots_stand_at_their_latency() -> None:
     cloud = sort_layers(with_scores(found, known, unknown)).cloud
     assert cloud is not None
     assert (cloud.scores, cloud.costs) == ((known,), (12.5,))
-    text = front_figure(with_scores(found, known)).data[0].text[0]
-    assert "1.200 GFLOPs, 12.50 ms" in text
+    clouds = page_of(with_scores(found, known, unknown)).search["cloud"]
+    ((cost, accuracy, _, lines),) = clouds["latency"]["points"]
+    assert (cost, accuracy) == (12.5, 0.92)
+    assert "resnet18, 1.200 GFLOPs, 12.50 ms, alphas by stage:" in lines
+    assert [point[:2] for point in clouds["gflops"]["points"]] == [[1.2, 0.92], [1.3, 0.93]]
 
 
 def test_a_backbone_that_was_scored_only_has_a_colour_and_its_dimensions() -> None:

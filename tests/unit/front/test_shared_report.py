@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from front_case import PROFILE, confirmed, mixed, result, timed, trial, whole
+from page_case import Page
 from rich.console import Console
 from scipy.stats import kendalltau
 from shared_run_case import BASES, PREDICTOR, shared_run
@@ -334,9 +335,11 @@ def test_the_report_has_the_scores_as_metrics_columns_and_a_file(searched: Searc
 def test_the_report_from_scratch_has_no_word_of_shared_weights() -> None:
     report = front_report(confirmed())
     assert report.shared == {}
-    assert set(report.files) == {"front.csv", "trials.csv", "front.html", "front.png"}
+    assert set(report.files) == {"front.csv", "trials.csv", "front.html", "front.png", "front-small.png"}
     assert "shared" not in report.note
-    assert "shared weights" not in str(report.files["front.html"])
+    page = Page(str(report.files["front.html"]))
+    assert "shared weights" not in page.words
+    assert "shared weights" not in json.dumps(page.data)
 
 
 # ---------------------------------------------------------------- the journal's lines

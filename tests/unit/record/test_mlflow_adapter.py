@@ -24,6 +24,7 @@ from record_case import PROFILE, complete, header, running, score
 from octnas.errors import TrackingError
 from octnas.record import FrontReport, TrialState
 from octnas.record.mlflow_adapter import Tracker
+from octnas.record.mlflow_system import Sample
 
 REPORT = FrontReport(
     note="**Best: trial 1**.\n\nAll accuracies are of one seed.",
@@ -92,7 +93,8 @@ def test_a_search_is_one_run_with_its_params_tags_and_space(client: Any, uri: st
     if uri.startswith("sqlite"):
         artifacts = Path(run.info.artifact_uri.removeprefix("file://"))
         assert artifacts.is_relative_to(Path(uri.removeprefix("sqlite:///")).parent / "mlruns")
-    assert f"/runs/{run_id}?workflowType=machine_learning" in tracker.link()
+    assert tracker.links is not None
+    assert f"/runs/{run_id}?workflowType=machine_learning" in tracker.links.search_page
 
 
 def test_a_search_under_a_budget_of_time_tells_its_device_and_latencies(client: Any, uri: str) -> None:
@@ -200,10 +202,19 @@ def test_the_front_is_shown(client: Any, uri: str) -> None:
     run = client.get_run(run_id)
     experiment = client.get_experiment_by_name("octnas")
     note = run.data.tags["mlflow.note.content"].split("\n\n")
-    assert (note[0], note[2]) == ("**Best: trial 1**.", "All accuracies are of one seed.")
+    assert (note[1], note[3]) == ("**Best: trial 1**.", "All accuracies are of one seed.")
+    assert note[2] == f"![The front](get-artifact?path=front-small.png&run_uuid={run_id})"
     page = f"#/experiments/{experiment.experiment_id}/runs"
-    assert f"({page}/{run.info.run_id}/artifacts/front.html?workflowType=machine_learning)" in note[1]
-    assert f"({page}?workflowType=machine_learning&viewStateShareKey=octnas)" in note[1]
+    assert f"({page}/{run.info.run_id}/artifacts/front.html?workflowType=machine_learning)" in note[0]
+    assert f"({page}?workflowType=machine_learning&viewStateShareKey=octnas)" in note[0]
+    assert (
+        f"({page}?workflowType=machine_learning&viewStateShareKey=octnas-five&compareRunsMode=CHART)"
+        in note[0]
+    )
+    charts = json.loads(experiment.tags["mlflow.sharedViewState.octnas-five"])["compareRunCharts"]
+    assert [(each["xaxis"]["key"], each["yaxis"]["key"]) for each in charts if "xaxis" in each] == [
+        ("gflops", "accuracy")
+    ]
     view = json.loads(experiment.tags["mlflow.sharedViewState.octnas"])
     assert {"metrics.`accuracy`", "metrics.`gflops`", "metrics.`latency_ms`", "tags.`octnas.state`"} <= set(
         view["selectedColumns"]
@@ -214,6 +225,56 @@ def test_the_front_is_shown(client: Any, uri: str) -> None:
     for name, content in REPORT.files.items():
         data = Path(client.download_artifacts(run_id, name)).read_bytes()
         assert data == (content if isinstance(content, bytes) else content.encode())
+
+
+def test_trials_say_whether_they_are_on_the_front_and_only_news_cost_a_call(
+    client: Any, uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow.tracking import MlflowClient
+
+    told: list[tuple[str, str]] = []
+    set_tag = MlflowClient.set_tag
+
+    def noted(self: Any, run_id: str, key: str, value: str, **more: Any) -> Any:
+        if key == "octnas.on_front":
+            told.append((run_id, value))
+        return set_tag(self, run_id, key, value, **more)
+
+    monkeypatch.setattr(MlflowClient, "set_tag", noted)
+    tracker = Tracker(uri)
+    parent = tracker.start_search(header("members"))
+    for trial_id in ("1", "2", "3"):
+        tracker.log_trial(complete(trial_id))
+    links = tracker.links
+    assert links is not None
+    assert (links.run_id, set(links.trials)) == (parent, {"1", "2", "3"})
+    runs = links.trials
+    tracker.log_front(replace(REPORT, front=("1", "2")))
+    tracker.log_front(replace(REPORT, front=("1", "2")))
+    tracker.log_trial(complete("2", accuracies=(0.6, 0.7, 0.8)))
+    resumed = Tracker(uri)
+    resumed.start_search(header("members"))
+    resumed.log_front(replace(REPORT, front=("2", "3")))
+    assert told[:2] == [(runs["1"], "true"), (runs["2"], "true")]
+    assert sorted(told[2:]) == sorted([(runs["1"], "false"), (runs["3"], "true")])
+    experiment = client.get_experiment_by_name("octnas").experiment_id
+    query = "tags.octnas.on_front = 'true' and metrics.accuracy > 0.5 and tags.octnas.state = 'complete'"
+    query += " and params.backbone = 'resnet18' and tags.octnas.search = 'members'"
+    found = client.search_runs([experiment], query, order_by=["metrics.accuracy DESC"])
+    assert [run.data.tags["octnas.trial_id"] for run in found] == ["2", "3"]
+
+
+def test_what_the_machine_did_is_on_the_searchs_run(client: Any, uri: str) -> None:
+    tracker = Tracker(uri)
+    run_id = tracker.start_search(header("machine"))
+    start = client.get_run(run_id).info.start_time
+    samples = [Sample(start + 10_000, {"system/cpu": 5.0}), Sample(start + 20_400, {"system/cpu": 7.0})]
+    tracker.log_samples(samples)
+    history = client.get_metric_history(run_id, "system/cpu")
+    assert [(each.step, each.timestamp - start, each.value) for each in history] == [
+        (10, 10_000, 5.0),
+        (20, 20_400, 7.0),
+    ]
 
 
 def test_further_seeds_are_numbers_of_the_same_child(client: Any, uri: str) -> None:
@@ -314,13 +375,22 @@ def test_training_export_and_registration(client: Any, uri: str, tmp_path: Path)
     example = np.zeros((2, 3), np.float32)
     versions = [
         tracker.register(
-            "octnas-six", tmp_path / "model.onnx", run_id=exported, inputs=example, outputs=example
+            "octnas-six",
+            tmp_path / "model.onnx",
+            run_id=exported,
+            inputs=example,
+            outputs=example,
+            tags={"octnas.training": "full"},
+            card=f"# {number}",
+            alias="best",
         )
-        for _ in range(2)
+        for number in range(2)
     ]
     assert versions == ["1", "2"]
     version = client.get_model_version("octnas-six", "2")
-    assert version.run_id == exported
+    assert (version.run_id, version.description) == (exported, "# 1")
+    assert version.tags["octnas.training"] == "full"
+    assert client.get_model_version_by_alias("octnas-six", "best").version == version.version
     import mlflow
     from mlflow.artifacts import download_artifacts
     from mlflow.models import Model

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from octnas.errors import TrackingError
-from octnas.record.tracking_store import check_store, local_folder, resolve_store, retry_pause, run_link
+from octnas.record.tracking_store import check_store, local_folder, resolve_store, retry_pause
 
 
 def test_the_store_is_the_argument_or_the_environment_or_a_local_file(
@@ -66,19 +66,6 @@ def test_a_server_that_accepts_and_says_nothing_is_given_up() -> None:
 def test_what_is_no_store_is_refused(uri: str) -> None:
     with pytest.raises(TrackingError):
         check_store(uri)
-
-
-def test_links_open_the_view_of_runs() -> None:
-    assert run_link("http://me:pw@tracker:5000/base/", "3", "abc") == (
-        "http://tracker:5000/base/#/experiments/3/runs/abc?workflowType=machine_learning"
-    )
-    assert run_link("https://tracker", "3") == (
-        "https://tracker/#/experiments/3/runs?workflowType=machine_learning&viewStateShareKey=octnas"
-    )
-    assert run_link("sqlite:////data/mlflow.db", "1", "abc") == (
-        "mlflow server --backend-store-uri sqlite:////data/mlflow.db  then  "
-        "http://127.0.0.1:5000/#/experiments/1/runs/abc?workflowType=machine_learning"
-    )
 
 
 def test_the_pause_before_another_try_is_a_number_of_seconds(monkeypatch: pytest.MonkeyPatch) -> None:

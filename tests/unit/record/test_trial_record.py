@@ -128,3 +128,21 @@ def test_the_last_three_states_are_final() -> None:
 
 def test_score_round_trip() -> None:
     assert EpochScore.from_dict(json.loads(json.dumps(score(4, 0.8).to_dict()))) == score(4, 0.8)
+
+
+def test_a_score_knows_its_worker_where_somebody_told() -> None:
+    told = score(4, worker="node-1/4711")
+    assert told.to_dict()["worker"] == "node-1/4711"
+    read = [EpochScore.from_dict(json.loads(json.dumps(told.to_dict()))) for _ in range(2)]
+    assert read == [told, told]
+    assert read[0].worker is read[1].worker is told.worker  # one string for all the scores of a search
+    assert told.non_finite is None
+    assert score(4, worker="node-1/4711", loss=math.nan).non_finite == "loss is nan"
+    assert score(4).worker is None
+    assert "worker" not in score(4).to_dict()  # as older versions wrote
+
+
+def test_seconds_of_an_epoch_are_the_mean_of_those_scored() -> None:
+    assert running().epoch_seconds == 0.0
+    record = running().with_score(score(1, seconds=1.0)).with_score(score(2, seconds=4.0))
+    assert record.epoch_seconds == 2.5

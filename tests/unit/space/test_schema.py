@@ -173,20 +173,22 @@ def keys_of(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
             yield prefix + name
 
 
-def test_the_readme_explains_every_key_and_no_other() -> None:
-    readme = (Path(__file__).parents[3] / "search_spaces" / "README.md").read_text(encoding="utf-8")
-    _, table = readme.split("| key | meaning | default |\n|---|---|---|\n")
+def test_the_document_explains_every_key_and_no_other() -> None:
+    document = (Path(__file__).parents[3] / "docs" / "spaces.md").read_text(encoding="utf-8")
+    _, table = document.split("| key | meaning | default |\n|---|---|---|\n")
     rows = table.split("\n\n")[0].splitlines()
     explained = [key for row in rows for key in re.findall(r"`([\w.]+)`", row.split("|")[1])]
     assert len(explained) == len(set(explained))
     assert set(explained) == set(keys_of(Definition))
 
 
-def test_the_readme_states_the_defaults_of_the_schema() -> None:
-    readme = (Path(__file__).parents[3] / "search_spaces" / "README.md").read_text(encoding="utf-8")
+def test_the_document_states_the_defaults_of_the_schema() -> None:
+    document = (Path(__file__).parents[3] / "docs" / "spaces.md").read_text(encoding="utf-8")
     proxy = parse_space(GOOD.replace("  learning_rate: 1e-1\n", "")).proxy
     for name in ("batch_size", "optimizer", "learning_rate", "weight_decay", "label_smoothing"):
-        row = next(line for line in readme.splitlines() if line.startswith("|") and f"`proxy.{name}`" in line)
+        row = next(
+            line for line in document.splitlines() if line.startswith("|") and f"`proxy.{name}`" in line
+        )
         _, keys, _, default, _ = row.split("|")
         position = re.findall(r"`([\w.]+)`", keys).index(f"proxy.{name}")
         stated = default.split(",")[position].strip(" `")
