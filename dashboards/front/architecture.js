@@ -124,7 +124,7 @@ function runLink(search, i) {
 
 function commands(search, i) {
   const id = search.trials.id[i];
-  const kept = search.axes[search.objective].groups[i] === 0 || search.trials.yardstick[i] || search.trials.full[i];
+  const kept = search.axes[search.objective].members.includes(i) || search.trials.full[i];
   const train = `octnas train ${search.name} --trial ${id}`;
   const why = kept ? "" : " (weights are kept of the front alone, so this comes before an export)";
   return [

@@ -200,7 +200,8 @@ class Chart {
     };
     if (!this.hidden.has("bars")) {
       each(trials.seeds, (_, [mean, sd], x, y) => {
-        const ends = [mean + (sd ?? 0), mean, mean - (sd ?? 0)];
+        if (sd === null) return; // one seed alone has no spread
+        const ends = [mean + sd, mean, mean - sd];
         const [top, middle, end] = ends.map((v) => +this.scale.y(100 * v).toFixed(1));
         const bar = `M${x} ${top}V${end}M${x - 4} ${top}h8M${x - 4} ${end}h8M${x - 7} ${middle}h14`;
         parts.push(`<path class="tie" d="M${x} ${y}V${middle}"/><path class="bar-line" d="${bar}"/>`);

@@ -35,7 +35,8 @@ function legend(chart) {
     const path = (lines[group.key] ?? "") + markOf(index, grey, shape(index, 12, 8, Math.min(6, group.size)));
     entry(group.key, groupName(index, chart.axis), path);
   });
-  const seeds = searches.flatMap((each) => Object.values(each.trials.seeds).map(([, , count]) => count));
+  const bars = searches.flatMap((each) => Object.values(each.trials.seeds)).filter(([, sd]) => sd !== null);
+  const seeds = bars.map(([, , count]) => count);
   if (seeds.length) {
     const [few, many] = [Math.min(...seeds), Math.max(...seeds)];
     const count = few === many ? counted(few, "fresh seed") : `${few}-${many} fresh seeds`;

@@ -69,7 +69,7 @@ function drawRest() {
   if (any((each) => each.wanted.length)) figure("wanted", wantedFigure);
   if (any((each) => each.volume.points.length)) figure("volume", volumeFigure);
   if (any((each) => each.survival.length)) figure("survival", survivalFigure);
-  if (any((each) => lastMoment(each) > 0)) figure("workers", (width) => workersFigure(width, open));
+  if (any((each) => each.work.end > 0)) figure("workers", (width) => workersFigure(width, open));
   performance.mark("octnas-ready");
 }
 
@@ -77,7 +77,7 @@ const panel = new Panel();
 let table = null;
 const open = (at, opener) => {
   panel.open(at, opener ?? chart.glass.surface);
-  table.mark(at);
+  table?.mark(at); // null while the table is still being read
 };
 const chart = new Chart(document.getElementById("chart"), { onOpen: open, onDrawn: about });
 axisSwitch(chart, () => legend(chart));

@@ -76,6 +76,7 @@ function whatWords(search, i, axis) {
     words.push(state === "stopped" ? "stopped early" : underWay(state) ? `under way, ${state}` : state);
   } else {
     words.push(groupName(groups[i]));
+    if (underWay(state)) words.push(`under way, ${state}`);
     if (group !== "front" && members.includes(i)) words.push("on the front");
     if (best === i) words.push("the best");
   }
@@ -130,6 +131,7 @@ function fullWords([scale, epochs, accuracy, test]) {
 /** A page of MLflow as a whole address: of the server that shows this page where the store names none. */
 function address(page) {
   if (!page || !page.startsWith("#")) return page;
+  if (!framed) return null;
   const around = location.ancestorOrigins?.[0] ?? (document.referrer && new URL(document.referrer).origin);
   return around && around !== "null" && around.startsWith("http") ? `${around}/${page}` : null;
 }

@@ -13,13 +13,8 @@ const ENDINGS = {
 const CONFIRMS = ["ink", 1];
 const UNDER_WAY = ["stem", 0.35];
 
-/** When the last stretch of a search ended or began, in seconds since its first. */
-function lastMoment({ spans }) {
-  return spans.reduce((last, [, , , start, stop]) => Math.max(last, stop ?? start), 0);
-}
-
 function workersFigure(width, open) {
-  const drawn = searches.filter((each) => lastMoment(each) > 0);
+  const drawn = searches.filter((each) => each.work.end > 0);
   const key = swatches([
     ["high", "complete"],
     ["ink", "trained again with a fresh seed"],
@@ -33,7 +28,8 @@ function workersOf(search, width, open) {
   const workers = new Map();
   for (const [lane, worker] of search.spans) workers.set(lane, workers.get(lane) ?? worker);
   const lanes = [...workers.keys()].sort((one, other) => one - other).slice(0, MOST_LANES);
-  const end = lastMoment(search);
+  // Of a search with more trials than the page holds, `spans` are those of the drawn ones, `work` is of all.
+  const { end, busy, workers: count } = search.work;
   const [unit, words] = end > 10_800 ? [3600, "hours"] : end > 300 ? [60, "minutes"] : [1, "seconds"];
   const top = 6;
   const bottom = top + ROW * lanes.length;
@@ -54,10 +50,8 @@ function workersOf(search, width, open) {
   const rows = new Map(lanes.map((lane, row) => [lane, row]));
   const bars = [];
   const points = lanes.map(() => []);
-  let busy = 0;
   for (const [lane, , trial, start, stop, ending, confirming] of search.spans) {
     const seconds = (stop ?? end) - start;
-    busy += seconds;
     const row = rows.get(lane);
     if (row === undefined) continue;
     const [kind, share] = confirming ? CONFIRMS : (ENDINGS[ending] ?? UNDER_WAY);
@@ -80,10 +74,10 @@ function workersOf(search, width, open) {
     const row = points[Math.floor((y - top) / ROW)] ?? [];
     return row.findLast(({ about }) => x >= about.left && x <= about.right) ?? null;
   };
-  const share = `${((100 * busy) / (end * workers.size)).toFixed(0)} % of the time from first to last`;
-  const more = workers.size > MOST_LANES ? ` The first ${MOST_LANES} are drawn.` : "";
+  const share = `${((100 * busy) / (end * count)).toFixed(0)} % of the time from first to last`;
+  const more = count > MOST_LANES ? ` The first ${MOST_LANES} are drawn.` : "";
   return [
     pointed(svg, points.flat(), title, find, open),
-    note(`${counted(workers.size, "worker")} trained for ${share}.${more}`),
+    note(`${counted(count, "worker")} trained for ${share}.${more}`),
   ];
 }

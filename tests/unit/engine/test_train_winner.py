@@ -160,7 +160,7 @@ def test_training_the_best_is_logged_with_its_scores(
     assert logged == [("r", "t1", 2, report["accuracy"], 2)]
     assert json.loads(json.dumps(report))["checkpoint"].endswith("t1-full/weights.safetensors")
     (page,) = pages
-    assert f'<td>{100 * report["accuracy"]:.2f} %<td>' in page, "in full, beside the proxy's 50.00 %"
+    assert f"<td>{100 * report['accuracy']:.2f} %<td>" in page, "in full, beside the proxy's 50.00 %"
     assert (run.path / "front.html").read_text(encoding="utf-8") == page
     captured = capsys.readouterr()
     assert captured.out == ""
