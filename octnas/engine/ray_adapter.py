@@ -93,6 +93,7 @@ def run_trials(driver: Driver, *, evaluate: str, data: Any, workers: Workers) ->
                 name="search",
                 storage_path=str(folder),
                 verbose=0,
+                progress_reporter=tune.CLIReporter(),  # a notebook's own clears what stands below the cell
                 callbacks=[_Silent()],
                 failure_config=tune.FailureConfig(max_failures=0),  # `Faults` says what is begun again
             ),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -63,6 +62,6 @@ def dashboard(folder: Path, *arguments: str) -> Iterator[dict[str, Any]]:
         assert line, process.communicate(timeout=60)
         yield json.loads(line)
     finally:
-        process.send_signal(signal.SIGINT)
+        process.terminate()  # as Ctrl-C, which a process in the background may ignore
         out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (0, "", "")

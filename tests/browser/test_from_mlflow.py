@@ -77,7 +77,7 @@ def mlflow(folder: Path) -> Iterator[str]:
         try:
             assert process.stdout is not None
             yield str(json.loads(process.stdout.readline())["url"])
-            process.send_signal(signal.SIGINT)
+            process.terminate()  # as Ctrl-C, which a process in the background may ignore
             assert process.wait(30) == 0
             with pytest.raises(ProcessLookupError):
                 os.killpg(process.pid, 0)

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -61,6 +62,7 @@ ALONE = (
     WITHOUT_OCTNAS
     + """
 import json
+import re
 import numpy, onnxruntime, torch
 
 with numpy.load("images.npz") as arrays:
@@ -318,7 +320,11 @@ def test_mlflow_has_the_front_as_a_table_and_as_pictures(
     rows = list(csv.DictReader(io.StringIO(content["front.csv"].decode())))
     assert [row["id"] for row in rows] == result["front"]
     assert content["front.png"].startswith(b"\x89PNG")
-    assert b"Plotly" in content["front.html"]
+    page = content["front.html"].decode()
+    assert {trial.data.tags["octnas.trial_id"] for trial in runs["trial"]} == set(
+        re.findall(r'data-trial="(\w+)"', page)
+    )
+    assert all(trial.info.run_id in page for trial in runs["trial"])  # the link to each
     for trial in runs["trial"]:
         text = client.download_artifacts(trial.info.run_id, "architecture.json", str(tmp_path))
         architecture = Architecture.from_json(Path(text).read_text(encoding="utf-8"))

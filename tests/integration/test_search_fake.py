@@ -100,7 +100,8 @@ def test_failures_are_rows_and_the_search_goes_on(place: Path, capfd: pytest.Cap
     workers = {score.worker for record in result.trials for score in record.scores}
     assert all(re.fullmatch(rf"{re.escape(socket.gethostname())}/\d+", str(each)) for each in workers)
     assert {each.trial_id for each in result.spans} == {record.id for record in result.trials}
-    assert {each.worker for each in result.spans if not each.confirming} - {None} == workers
+    # a worker whose every training was begun anew after it died is in no record any more
+    assert {each.worker for each in result.spans if not each.confirming} - {None} >= workers
     assert None not in {each.worker for each in result.spans if each.confirming}
     assert all(each.end is not None for each in result.spans)
 
