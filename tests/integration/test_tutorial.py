@@ -36,6 +36,7 @@ def followed(document: str, tmp_path_factory: pytest.TempPathFactory) -> Reader:
     return reader
 
 
+@pytest.mark.slow
 def test_the_converted_network_is_as_the_document_says(place: Reader) -> None:
     shape, gflops, difference, *_ = place.of("mine.load_state_dict").splitlines()
     assert shape == "torch.Size([2, 10])"
@@ -43,6 +44,7 @@ def test_the_converted_network_is_as_the_document_says(place: Reader) -> None:
     assert float(re.search(r"[\d.]+(e-\d+)?", difference)[0]) < 1e-5  # type: ignore[index]
 
 
+@pytest.mark.slow
 def test_the_search_finds_and_exports_a_network_of_the_users(place: Reader) -> None:
     assert "the proxy is 0.25 times as wide" in squeezed(place.of("front clothes"))
     assert (place.path / "front.html").is_file()
@@ -54,6 +56,7 @@ def test_the_search_finds_and_exports_a_network_of_the_users(place: Reader) -> N
     assert any(architecture.low_channels)
 
 
+@pytest.mark.slow
 def test_the_exported_file_classifies(place: Reader) -> None:
     session = InferenceSession(place.path / "my-model" / "model.onnx", providers=["CPUExecutionProvider"])
     assert [each.shape[1:] for each in session.get_inputs()] == [[1, 32, 32]]
@@ -61,6 +64,7 @@ def test_the_exported_file_classifies(place: Reader) -> None:
     assert len(eval(place.of("onnxruntime"))) == 3
 
 
+@pytest.mark.slow
 def test_the_users_networks_are_in_one_space_with_ours(place: Reader) -> None:
     assert within(place.of("both.yaml")) == {"mynet:make", "mynet:lean", "resnet18"}
     assert within(place.of("--backbone resnet18")) == {"mynet:make", "resnet18"}
@@ -73,6 +77,7 @@ def within(printed: str) -> set[str]:
     return set(found[1].split(", "))
 
 
+@pytest.mark.slow
 def test_what_is_marked_is_listed_and_the_encoder_has_three_stages(place: Reader) -> None:
     assert "'what': 'Dimmed'" in place.of("Dimmed")
     channels, shape = place.of("features_only").splitlines()
