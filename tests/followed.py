@@ -124,7 +124,7 @@ def mynet(reader: Reader) -> None:
 
 
 FOLLOWED: Mapping[str, Followed] = {
-    "docs/own-network.md": Followed(slow=False),
+    "docs/own-network.md": Followed(),
     "docs/tutorial.md": Followed(slow=False, others=True),
     "docs/spaces.md": Followed(slow=False),
     "README.md": Followed(

@@ -30,6 +30,7 @@ from octnas.record import (
     shared_scores,
     supernets,
 )
+from octnas.record.journal import TRIAL_EVENTS
 from octnas.space import Feasible, SearchSpace
 
 if TYPE_CHECKING:
@@ -58,8 +59,7 @@ def new_campaign(
 
     header, proxy = run.header, space.proxy
     # Line by line: what a long search's journal holds, all at once, takes gigabytes.
-    of_trials = ("trial", "score", "confirming", "confirm", "unconfirmed")
-    others = [each for each in run.journal.events() if each["event"] not in of_trials]
+    others = [each for each in run.journal.events() if each["event"] not in TRIAL_EVENTS]
     records: dict[str, TrialRecord] = {}
     eta = proxy.rungs.eta
     levels = rung_levels(min_epochs=proxy.rungs.min_epochs, eta=eta, max_epochs=trial_epochs(header, proxy))

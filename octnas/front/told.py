@@ -9,6 +9,7 @@ from typing import Any
 from octnas.front.shared import Shared, shared_of
 from octnas.front.spans import Span, SpanReader
 from octnas.record import SearchHeader, TrialState
+from octnas.record.journal import TRIAL_EVENTS
 
 __all__ = ["Told"]
 
@@ -26,7 +27,7 @@ class Told:
         if event["event"] == "trial":
             if event["trial"]["state"] == str(TrialState.COMPLETE):
                 self._finished[str(event["trial"]["id"])] = None
-        elif event["event"] not in ("score", "confirming", "confirm", "unconfirmed"):
+        elif event["event"] not in TRIAL_EVENTS:
             self._others.append(event)
         self._spans.take(event)
 

@@ -44,7 +44,10 @@ from typing import Any
 from octnas.errors import RunError
 from octnas.record.trial import EpochScore, TrialRecord
 
-__all__ = ["Journal", "history", "replay"]
+__all__ = ["TRIAL_EVENTS", "Journal", "history", "replay"]
+
+TRIAL_EVENTS = frozenset({"trial", "score", "confirming", "confirm", "unconfirmed"})
+"""The events of trials: nearly all lines of a long journal."""
 
 Event = dict[str, Any]
 

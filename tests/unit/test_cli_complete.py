@@ -163,7 +163,7 @@ def test_the_data_sets_are_those_that_there_are() -> None:
 def test_a_home_that_cannot_be_read_offers_nothing(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OCTNAS_HOME", str(home / "ant" / "journal.jsonl"))
     assert cli_complete.runs() == []
-    monkeypatch.setenv("OCTNAS_HOME", "/proc/1/root/nowhere")
+    monkeypatch.setenv("OCTNAS_HOME", str(home / "missing"))
     assert cli_complete.runs() == []
 
 

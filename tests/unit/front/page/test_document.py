@@ -297,7 +297,8 @@ def test_all_yardsticks_are_kept_even_if_there_are_too_many() -> None:
 
 def test_the_data_is_json_without_any_nan() -> None:
     for searched in (whole(), confirmed(), timed(gflops=1.95), mixed(), result()):
-        json.dumps(document([searched], {}), allow_nan=False)
+        text = json.dumps(document([searched], {}), allow_nan=False)
+        assert [each["name"] for each in json.loads(text)["searches"]] == [searched.name]
 
 
 def test_five_thousand_trials_take_less_than_three_megabytes() -> None:
