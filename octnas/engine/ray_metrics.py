@@ -92,9 +92,8 @@ class SearchMetrics:
         if event.seconds_left is not None:
             self._set("seconds_left", event.seconds_left)
             self._shown = True
-        if (
-            not event.states
-        ):  # before the trials, what is planned and done are epochs of supernets, and scores
+        # Before the trials, what is planned and done are epochs of supernets, and scores.
+        if not event.states:
             return
         self._shown = True
         for state, count in event.states.items():
