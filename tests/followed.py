@@ -95,6 +95,13 @@ def search(reader: Reader) -> None:
     reader.run(command)
 
 
+def searched_twice(reader: Reader) -> None:
+    """Searches that are called mine and other."""
+    for name in ("mine", "other"):
+        for command in commands(f"octnas search --budget-gflops 2.0 --name {name}"):
+            reader.run(command)
+
+
 def exported(reader: Reader) -> None:
     """A search that is called mine, and its export."""
     for command in commands(
@@ -159,6 +166,7 @@ FOLLOWED: Mapping[str, Followed] = {
             'scale="full"': 'scale="proxy"',
         },
     ),
+    "docs/front-page.md": Followed(prepare=(searched_twice,)),
     "docs/mlflow.md": Followed(prepare=(exported,), tried=asked),
     "docs/cluster.md": Followed(),
     "docs/cluster-tutorial.md": Followed(),

@@ -29,7 +29,7 @@ function workersOf(search, width, open) {
   for (const [lane, worker] of search.spans) workers.set(lane, workers.get(lane) ?? worker);
   const lanes = [...workers.keys()].sort((one, other) => one - other).slice(0, MOST_LANES);
   // Of a search with more trials than the page holds, `spans` are those of the drawn ones, `work` is of all.
-  const { end, busy, workers: count } = search.work;
+  const { end, busy, workers: count, at_once: most } = search.work;
   const [unit, words] = end > 10_800 ? [3600, "hours"] : end > 300 ? [60, "minutes"] : [1, "seconds"];
   const top = 6;
   const bottom = top + ROW * lanes.length;
@@ -74,10 +74,15 @@ function workersOf(search, width, open) {
     const row = points[Math.floor((y - top) / ROW)] ?? [];
     return row.findLast(({ about }) => x >= about.left && x <= about.right) ?? null;
   };
-  const share = `${((100 * busy) / (end * count)).toFixed(0)} % of the time from first to last`;
+  const share = `${Math.min(100, (100 * busy) / (end * most)).toFixed(0)} %`;
+  // One that was lost, or ended where others began to confirm, is no place that stood idle.
+  const trained =
+    most === count
+      ? `${counted(count, "worker")} trained for ${share} of the time from first to last.`
+      : `${count} workers, at most ${most} at once, trained for ${share} of the time that ${most} have from first to last.`;
   const more = count > MOST_LANES ? ` The first ${MOST_LANES} are drawn.` : "";
   return [
     pointed(svg, points.flat(), title, find, open),
-    note(`${counted(count, "worker")} trained for ${share}.${more}`),
+    note(`${trained}${more}`),
   ];
 }

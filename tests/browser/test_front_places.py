@@ -264,6 +264,19 @@ def test_hours_are_told_in_hours(show: Show) -> None:
     assert page.locator("#workers").inner_text().count("8 workers trained for") == 1
 
 
+def test_a_worker_that_came_for_another_left_no_place_idle(show: Show) -> None:
+    searched = synthetic_search(4)
+    one, two, three, four = (
+        replace(span, lane=lane, start=start, end=end)
+        for span, lane, start, end in zip(
+            searched.spans, (0, 1, 1, 2), (0, 0, 8, 14), (20, 8, 12, 20), strict=True
+        )
+    )
+    page = show(replace(searched, spans=(one, two, three, four)))
+    said = "3 workers, at most 2 at once, trained for 95 % of the time that 2 have from first to last."
+    expect(page.locator("#workers")).to_contain_text(said)
+
+
 def longer(span: Any, times: float) -> Any:
     return replace(span, start=times * span.start, end=times * span.end)
 

@@ -124,7 +124,7 @@ def test_supernets_that_all_fail_are_one_line(monkeypatch: pytest.MonkeyPatch) -
     assert run.journal.read()[-1]["state"] == "failed"
 
 
-@pytest.mark.parametrize("phase", ["supernet", "shared"])
+@pytest.mark.parametrize("phase", [pytest.param("supernet", marks=pytest.mark.slow), "shared"])
 def test_ctrl_c_before_any_trial_ends_cleanly_and_the_search_goes_on(
     place: Path, monkeypatch: pytest.MonkeyPatch, phase: str
 ) -> None:

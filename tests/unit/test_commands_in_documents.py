@@ -15,6 +15,7 @@ from octnas.space import parse_space
 
 LANGUAGES = {"sh", "python", "yaml", "text"}
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+_PICTURE = re.compile(r'\bsrc(?:set)?="([^"]+)"')
 
 
 def typed(document: str) -> list[Command]:
@@ -87,7 +88,8 @@ def anchors(path: Path) -> Iterator[str]:
 @pytest.mark.parametrize("document", [*DOCUMENTS, "benchmarks/README.md", "CHANGELOG.md"])
 def test_every_link_leads_somewhere(document: str) -> None:
     place = ROOT / document
-    for target in _LINK.findall(place.read_text(encoding="utf-8")):
+    text = place.read_text(encoding="utf-8")
+    for target in [*_LINK.findall(text), *_PICTURE.findall(text)]:
         if re.match(r"\w+:", target):
             continue
         name, _, anchor = target.partition("#")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -164,11 +165,28 @@ def _spans(result: SearchResult, places: Mapping[str, int]) -> list[list[Any]]:
 
 
 def _work(result: SearchResult) -> dict[str, float]:
-    """Of all spans: how many workers, until when, and for how long together, in seconds."""
+    """Of all spans: how many workers, how many of them at once, until when, and for how long together, in
+    seconds."""
     end = max((each.start if each.end is None else each.end for each in result.spans), default=0.0)
-    busy = sum((end if each.end is None else each.end) - each.start for each in result.spans)
-    workers = len({each.lane for each in result.spans})
-    return {"workers": workers, "end": round(end, 1), "busy": round(busy, 1)}
+    stretches = [(each.start, end if each.end is None else each.end) for each in result.spans]
+    return {
+        "workers": len({each.lane for each in result.spans}),
+        "at_once": _at_once(stretches),
+        "end": round(end, 1),
+        "busy": round(sum(stop - start for start, stop in stretches), 1),
+    }
+
+
+def _at_once(stretches: Sequence[tuple[float, float]]) -> int:
+    """How many of the stretches there were at the same time, at most. One that begins less than a second
+    before another ends follows it: a start is reckoned, and may be off by as much."""
+    edges = [(start, 1) for start, _ in stretches]
+    edges += [(max(start, stop - 1.0), -1) for start, stop in stretches]
+    # Of equal times a start counts before an end, so that a stretch without length counts too.
+    return max(
+        itertools.accumulate(step for _, step in sorted(edges, key=lambda each: (each[0], -each[1]))),
+        default=0,
+    )
 
 
 def _cloud(result: SearchResult, colours: Mapping[str, str]) -> dict[str, Any] | None:

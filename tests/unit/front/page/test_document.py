@@ -156,8 +156,16 @@ def test_spans_name_their_worker_trial_and_ending() -> None:
         [2, None, 9, 15.0, None, None, 0],
     ]
     # 10.02 + 4 + 8 + 5 s, as one is under way until the last end, and 2 of a trial that is not drawn
-    assert search["work"] == {"workers": 4, "end": 20.0, "busy": 29.0}
-    assert page_of(whole()).search["work"] == {"workers": 0, "end": 0.0, "busy": 0}
+    assert search["work"] == {"workers": 4, "at_once": 3, "end": 20.0, "busy": 29.0}
+    assert page_of(whole()).search["work"] == {"workers": 0, "at_once": 0, "end": 0.0, "busy": 0}
+
+
+def test_a_worker_that_takes_the_place_of_another_is_none_beside_it() -> None:
+    one, two = _span("0", 0.0, 10.0), _span("4", 0.0, 12.0, lane=1, worker="node/2")
+    for start, at_once in ((10.5, 2), (9.2, 2), (8.8, 3)):
+        after = _span("5", start, 20.0, lane=2, worker="node/3", confirming=True)
+        work = page_of(replace(whole(), spans=(one, two, after))).search["work"]
+        assert (work["workers"], work["at_once"]) == (3, at_once)
 
 
 def test_hypervolume_follows_the_order_of_finishing() -> None:
@@ -275,7 +283,7 @@ def test_of_very_many_trials_the_figures_are_those_of_all() -> None:
     assert [each[2] for each in search["spans"]] == list(range(30))
     busy = sum((each.end or 0.0) - each.start for each in searched.spans)
     end = max(each.end or 0.0 for each in searched.spans)
-    assert search["work"] == {"workers": 8, "end": end, "busy": busy}
+    assert search["work"] == {"workers": 8, "at_once": 8, "end": end, "busy": busy}
     complete = [
         each for each in searched.records if each.yardstick is None and each.state is TrialState.COMPLETE
     ]

@@ -1,0 +1,136 @@
+"""Screenshots of each view of the front page, light and dark: `python docs/screens.py NAME OTHER`.
+
+From the runs NAME and OTHER under OCTNAS_HOME and from synthetic trials, as Debian's Chromium shows
+them (`apt-get install chromium`). Writes `VIEW-light.png` and `VIEW-dark.png`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Literal
+
+from PIL import Image
+from playwright.sync_api import Page, sync_playwright
+
+from octnas import engine
+from octnas.front.picture import write_html
+
+sys.path.append(str(Path(__file__).parents[1] / "tests"))
+from fronts_drawn import synthetic_search
+
+__all__ = ["MANY", "VIEWS", "take"]
+
+MANY = 5000
+"""Trials of the synthetic page."""
+
+_WIDTH, _HEIGHT = 1000, 900
+_MARGIN = 8
+_SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+
+_FRONT = "section[aria-labelledby='front-head']"
+
+
+def _chart(page: Page) -> str:
+    return _FRONT
+
+
+def _hover(page: Page) -> str:
+    """The pointer is on the trial that the page opens with: the best."""
+    page.locator("#rows tr.open [data-trial]").focus()
+    ring = page.locator("#chart .ring")
+    ring.scroll_into_view_if_needed()
+    box = ring.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.locator("#chart .tip").wait_for()
+    return "#chart"
+
+
+def _section(name: str) -> Callable[[Page], str]:
+    return lambda page: f"#{name}"
+
+
+def _table(page: Page) -> str:
+    page.locator("#filter").select_option("front")
+    return "#table"
+
+
+VIEWS: dict[str, tuple[Literal["one", "two", "many"], Callable[[Page], str]]] = {
+    "chart": ("one", _chart),
+    "hover": ("one", _hover),
+    "architecture": ("one", _section("architecture")),
+    "table": ("one", _table),
+    "wanted": ("one", _section("wanted")),
+    "volume": ("one", _section("volume")),
+    "survival": ("one", _section("survival")),
+    "workers": ("one", _section("workers")),
+    "two": ("two", _chart),
+    "many": ("many", _chart),
+}
+"""By name: which page shows the view, and what brings it about on it and says which element it is."""
+
+
+def take(pages: Mapping[str, Path], folder: Path) -> list[Path]:
+    """Writes each view of the pages that are given (of `one`, `two`, `many`) to `folder`; the files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"),
+            args=["--no-sandbox", "--disable-background-networking"],
+        )
+        for view, (which, show) in VIEWS.items():
+            if which not in pages:
+                continue
+            for scheme in _SCHEMES:
+                page = browser.new_page(viewport={"width": _WIDTH, "height": _HEIGHT}, color_scheme=scheme)
+                page.goto(pages[which].resolve().as_uri())
+                page.wait_for_function("performance.getEntriesByName('octnas-ready').length")
+                path = folder / f"{view}-{scheme}.png"
+                _shoot(page, show(page), path)
+                page.close()
+                written.append(path)
+        browser.close()
+    return written
+
+
+def _shoot(page: Page, selector: str, path: Path) -> None:
+    """The element, or what of it the window has room for, with some margin, as a PNG of few colours."""
+    box = page.locator(selector).bounding_box()
+    assert box is not None
+    top = box["y"] + page.evaluate("scrollY")
+    clip = {
+        "x": max(0.0, box["x"] - _MARGIN),
+        "y": max(0.0, top - _MARGIN),
+        "width": box["width"] + 2 * _MARGIN,
+        "height": min(box["height"], _HEIGHT) + 2 * _MARGIN,
+    }
+    taken = page.screenshot(full_page=True, clip=clip)  # type: ignore[arg-type]
+    with Image.open(io.BytesIO(taken)) as image:
+        few = image.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+        few.save(path, optimize=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("name", help="of a run under OCTNAS_HOME")
+    parser.add_argument("other", help="the run that is laid over it")
+    parser.add_argument("--to", type=Path, default=Path("docs/front-page"), help="folder to write in")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        pages = {which: Path(scratch) / f"{which}.html" for which in ("one", "two", "many")}
+        engine.write_page(engine.fronts([options.name]), pages["one"])
+        engine.write_page(engine.fronts([options.name, options.other]), pages["two"])
+        write_html(synthetic_search(MANY), pages["many"])
+        for path in take(pages, options.to):
+            print(path)
+
+
+if __name__ == "__main__":
+    main()
