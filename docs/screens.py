@@ -7,7 +7,6 @@ them (`apt-get install chromium`). Writes `VIEW-light.png` and `VIEW-dark.png`.
 from __future__ import annotations
 
 import argparse
-import io
 import shutil
 import sys
 import tempfile
@@ -15,7 +14,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal
 
-from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 from octnas import engine
@@ -101,7 +99,7 @@ def take(pages: Mapping[str, Path], folder: Path) -> list[Path]:
 
 
 def _shoot(page: Page, selector: str, path: Path) -> None:
-    """The element, or what of it the window has room for, with some margin, as a PNG of few colours."""
+    """The element, or what of it the window has room for, with some margin."""
     box = page.locator(selector).bounding_box()
     assert box is not None
     top = box["y"] + page.evaluate("scrollY")
@@ -111,10 +109,7 @@ def _shoot(page: Page, selector: str, path: Path) -> None:
         "width": box["width"] + 2 * _MARGIN,
         "height": min(box["height"], _HEIGHT) + 2 * _MARGIN,
     }
-    taken = page.screenshot(full_page=True, clip=clip)  # type: ignore[arg-type]
-    with Image.open(io.BytesIO(taken)) as image:
-        few = image.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-        few.save(path, optimize=True)
+    page.screenshot(path=path, full_page=True, clip=clip)  # type: ignore[arg-type]
 
 
 def main() -> None:
