@@ -59,6 +59,8 @@ def started(home: Path, *arguments: str, **env: str) -> Iterator[subprocess.Pope
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # As in a terminal, also where the tests run in the background, whose children ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         yield process
