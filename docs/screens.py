@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from octnas import engine
 from octnas.front.picture import write_html
@@ -74,27 +74,21 @@ VIEWS: dict[str, tuple[Literal["one", "two", "many"], Callable[[Page], str]]] = 
 """By name: which page shows the view, and what brings it about on it and says which element it is."""
 
 
-def take(pages: Mapping[str, Path], folder: Path) -> list[Path]:
+def take(browser: Browser, pages: Mapping[str, Path], folder: Path) -> list[Path]:
     """Writes each view of the pages that are given (of `one`, `two`, `many`) to `folder`; the files."""
     folder.mkdir(parents=True, exist_ok=True)
     written = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"),
-            args=["--no-sandbox", "--disable-background-networking"],
-        )
-        for view, (which, show) in VIEWS.items():
-            if which not in pages:
-                continue
-            for scheme in _SCHEMES:
-                page = browser.new_page(viewport={"width": _WIDTH, "height": _HEIGHT}, color_scheme=scheme)
-                page.goto(pages[which].resolve().as_uri())
-                page.wait_for_function("performance.getEntriesByName('octnas-ready').length")
-                path = folder / f"{view}-{scheme}.png"
-                _shoot(page, show(page), path)
-                page.close()
-                written.append(path)
-        browser.close()
+    for view, (which, show) in VIEWS.items():
+        if which not in pages:
+            continue
+        for scheme in _SCHEMES:
+            page = browser.new_page(viewport={"width": _WIDTH, "height": _HEIGHT}, color_scheme=scheme)
+            page.goto(pages[which].resolve().as_uri())
+            page.wait_for_function("performance.getEntriesByName('octnas-ready').length")
+            path = folder / f"{view}-{scheme}.png"
+            _shoot(page, show(page), path)
+            page.close()
+            written.append(path)
     return written
 
 
@@ -118,13 +112,18 @@ def main() -> None:
     parser.add_argument("other", help="the run that is laid over it")
     parser.add_argument("--to", type=Path, default=Path("docs/front-page"), help="folder to write in")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as scratch, sync_playwright() as playwright:
         pages = {which: Path(scratch) / f"{which}.html" for which in ("one", "two", "many")}
         engine.write_page(engine.fronts([options.name]), pages["one"])
         engine.write_page(engine.fronts([options.name, options.other]), pages["two"])
         write_html(synthetic_search(MANY), pages["many"])
-        for path in take(pages, options.to):
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"),
+            args=["--no-sandbox", "--disable-background-networking"],
+        )
+        for path in take(browser, pages, options.to):
             print(path)
+        browser.close()
 
 
 if __name__ == "__main__":

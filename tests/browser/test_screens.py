@@ -7,20 +7,21 @@ from pathlib import Path
 
 from fronts_drawn import synthetic_search
 from PIL import Image, ImageStat
+from playwright.sync_api import Browser
 
 from octnas.front.picture import write_html
 
 ROOT = Path(__file__).parents[2]
 
 
-def test_every_view_is_taken_light_and_dark(tmp_path: Path) -> None:
+def test_every_view_is_taken_light_and_dark(browser: Browser, tmp_path: Path) -> None:
     script = runpy.run_path(str(ROOT / "docs" / "screens.py"))
     one, other = synthetic_search(40, name="one"), synthetic_search(40, name="other", seed=1)
     pages = {which: tmp_path / f"{which}.html" for which in ("one", "two", "many")}
     write_html(one, pages["one"])
     write_html([one, other], pages["two"])
     write_html(synthetic_search(300), pages["many"])
-    taken = script["take"](pages, tmp_path / "taken")
+    taken = script["take"](browser, pages, tmp_path / "taken")
     names = {f"{view}-{scheme}" for view in script["VIEWS"] for scheme in ("light", "dark")}
     assert {path.stem for path in taken} == names
     for view in script["VIEWS"]:
